@@ -1,0 +1,144 @@
+//! What came back: cumulative counts of one series, and how one outcome is classed.
+
+use crate::latency::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// How one observed request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// 1xx, an upgrade.
+    Informational,
+    /// 2xx; for gRPC status 0.
+    Success,
+    /// 3xx.
+    Redirect,
+    /// 4xx; for gRPC a status that blames the caller.
+    ClientError,
+    /// 5xx of the upstream itself; for gRPC a status that blames the server.
+    ServerError,
+    /// No answer from the upstream, or a broken one: no healthy host, refused, reset, timeout.
+    LocalFailure,
+    /// The client left before there was an answer: says nothing about the subset.
+    Abandoned,
+}
+
+/// All outcomes, in the order of their counters.
+pub const OUTCOMES: [Outcome; 7] = [
+    Outcome::Informational,
+    Outcome::Success,
+    Outcome::Redirect,
+    Outcome::ClientError,
+    Outcome::ServerError,
+    Outcome::LocalFailure,
+    Outcome::Abandoned,
+];
+
+/// Envoy's response flags that mean no (whole) answer of an upstream: LH 1, UH 2, UT 4, LR 8, UF 0x20, UC 0x40,
+/// UO 0x80, NR 0x100, UPE 0x800000, NC 0x1000000.
+const LOCAL_FAILURE: u64 = 1 | 2 | 4 | 8 | 0x20 | 0x40 | 0x80 | 0x100 | 0x80_0000 | 0x100_0000;
+
+impl Outcome {
+    /// Its name in metrics and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Informational => "1xx",
+            Self::Success => "2xx",
+            Self::Redirect => "3xx",
+            Self::ClientError => "4xx",
+            Self::ServerError => "5xx",
+            Self::LocalFailure => "local",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Counts against the subset.
+    pub fn is_error(self) -> bool {
+        matches!(self, Self::ServerError | Self::LocalFailure)
+    }
+
+    /// Of an HTTP request: its status, if there was one, and Envoy's response flags (asked for only when the status
+    /// is missing or 5xx; 0 otherwise).
+    pub fn of_http(status: Option<u16>, flags: u64) -> Self {
+        match status {
+            Some(100..200) => Self::Informational,
+            _ if flags & LOCAL_FAILURE != 0 => Self::LocalFailure,
+            Some(200..300) => Self::Success,
+            Some(300..400) => Self::Redirect,
+            Some(400..500) => Self::ClientError,
+            Some(_) => Self::ServerError,
+            None => Self::Abandoned,
+        }
+    }
+
+    /// Of a gRPC call (status codes: grpc.io/docs/guides/status-codes): unknown 2, deadline 4, unimplemented 12,
+    /// internal 13, unavailable 14 and data loss 15 blame the server.
+    pub fn of_grpc(grpc_status: Option<u64>, flags: u64) -> Self {
+        match grpc_status {
+            _ if flags & LOCAL_FAILURE != 0 => Self::LocalFailure,
+            Some(0) => Self::Success,
+            Some(2 | 4 | 12 | 13 | 14 | 15) => Self::ServerError,
+            Some(_) => Self::ClientError,
+            None => Self::Abandoned,
+        }
+    }
+}
+
+/// Cumulative counts of one series.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Requests sent to the subset, every one, whatever the sampling rate.
+    pub requests: u64,
+    /// Observed outcomes, in the order of [`OUTCOMES`]: one in `sample` requests.
+    pub outcomes: [u64; OUTCOMES.len()],
+    /// Chosen for observation but not followed to their end, because too many were under way at once.
+    pub unobserved: u64,
+    /// Latency of observed requests that had an answer, in µs buckets (see [`crate::latency`]).
+    pub latency: Histogram,
+}
+
+impl Counts {
+    /// How many had this outcome.
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        self.outcomes.get(outcome as usize).copied().unwrap_or(0)
+    }
+
+    /// How many were observed to their end.
+    pub fn observed(&self) -> u64 {
+        self.outcomes.iter().fold(0, |sum, n| sum.saturating_add(*n))
+    }
+
+    /// How many of the observed count against the subset.
+    pub fn errors(&self) -> u64 {
+        OUTCOMES.iter().filter(|o| o.is_error()).fold(0, |sum, o| sum.saturating_add(self.outcome(*o)))
+    }
+
+    /// Adds other counts.
+    pub fn merge(&mut self, other: &Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.unobserved = self.unobserved.saturating_add(other.unobserved);
+        for (own, more) in self.outcomes.iter_mut().zip(other.outcomes) {
+            *own = own.saturating_add(more);
+        }
+        self.latency.merge(&other.latency);
+    }
+
+    /// What came on top of an earlier state of the same series; `None` when any count went backwards, which means the
+    /// series began anew.
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        let mut outcomes = [0; OUTCOMES.len()];
+        for (delta, (now, then)) in outcomes.iter_mut().zip(self.outcomes.iter().zip(earlier.outcomes)) {
+            *delta = now.checked_sub(then)?;
+        }
+        Some(Self {
+            requests: self.requests.checked_sub(earlier.requests)?,
+            outcomes,
+            unobserved: self.unobserved.checked_sub(earlier.unobserved)?,
+            latency: self.latency.since(&earlier.latency)?,
+        })
+    }
+
+    /// Nothing counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
