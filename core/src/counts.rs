@@ -33,9 +33,9 @@ pub const OUTCOMES: [Outcome; 7] = [
     Outcome::Abandoned,
 ];
 
-/// Envoy's response flags that mean no (whole) answer of an upstream: LH 1, UH 2, UT 4, LR 8, UF 0x20, UC 0x40,
-/// UO 0x80, NR 0x100, UPE 0x800000, NC 0x1000000.
-const LOCAL_FAILURE: u64 = 1 | 2 | 4 | 8 | 0x20 | 0x40 | 0x80 | 0x100 | 0x80_0000 | 0x100_0000;
+/// Envoy's response flags that mean no (whole) answer of an upstream: LH 1, UH 2, UT 4, LR 8, UR 0x10, UF 0x20,
+/// UC 0x40, UO 0x80, NR 0x100, UPE 0x800000, NC 0x1000000.
+const LOCAL_FAILURE: u64 = 1 | 2 | 4 | 8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x100 | 0x80_0000 | 0x100_0000;
 
 impl Outcome {
     /// Its name in metrics and JSON.

@@ -46,7 +46,7 @@ fn issued(key: &[u8]) -> Option<u64> {
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection with full avalanche.
-fn mix(mut x: u64) -> u64 {
+pub(crate) fn mix(mut x: u64) -> u64 {
     x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
     x ^ x >> 31

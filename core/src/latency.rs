@@ -61,7 +61,7 @@ impl Histogram {
         for (bucket, count) in &self.0 {
             delta.add(usize::from(*bucket), count.checked_sub(earlier.count(usize::from(*bucket)))?);
         }
-        let lost = earlier.0.iter().any(|(bucket, _)| self.count(usize::from(*bucket)) == 0);
+        let lost = earlier.0.iter().any(|(bucket, count)| self.count(usize::from(*bucket)) < *count);
         if lost { None } else { Some(delta) }
     }
 
@@ -87,15 +87,18 @@ impl Histogram {
         let total = self.total();
         let rank = q.clamp(0.0, 1.0) * total as f64;
         let mut before = 0.0;
-        for (b, count) in &self.0 {
+        let mut found = None;
+        for (b, count) in self.0.iter().filter(|(_, count)| *count > 0) {
             let (b, count) = (usize::from(*b), *count as f64);
-            if before + count >= rank {
-                let low = if b == 0 { 0.0 } else { *EDGES.get(b - 1)? as f64 };
-                let high = EDGES.get(b).map_or(low, |edge| *edge as f64);
-                return Some(low + (high - low) * ((rank - before) / count).clamp(0.0, 1.0));
-            }
+            let low = if b == 0 { 0.0 } else { *EDGES.get(b - 1)? as f64 };
+            let high = EDGES.get(b).map_or(low, |edge| *edge as f64);
+            // Stays the answer when rounding puts the rank beyond the sum of very large counts.
+            found = Some(low + (high - low) * ((rank - before) / count).clamp(0.0, 1.0));
             before += count;
+            if before >= rank {
+                break;
+            }
         }
-        None
+        found
     }
 }

@@ -9,6 +9,8 @@ use thiserror::Error;
 pub const MAX_LABEL: usize = 63;
 /// Longest DNS name in text form (RFC 1035 §2.3.4), the limit for hosts.
 pub const MAX_HOST: usize = 253;
+/// Longest IPv6 address in text form (RFC 4291 §2.2, with an IPv4 tail).
+const MAX_ADDRESS: usize = 45;
 
 /// Why a name was refused; the message says what would be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,7 +46,7 @@ pub enum NameError {
     #[error("header {0:?} has an underscore, which Envoy Gateway rejects; use '-'")]
     Underscore(String),
     /// Not a host or `*.` wildcard.
-    #[error("host {0:?} must be a lower-case DNS name, or '*.' and a DNS name, without port")]
+    #[error("host {0:?} must be a lower-case DNS name, '*.' and a DNS name, or an address, without port")]
     Host(String),
 }
 
@@ -127,7 +129,8 @@ pub fn host(name: &str) -> Result<(), NameError> {
                 && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         });
     let address = name.strip_prefix('[').and_then(|r| r.strip_suffix(']')).is_some_and(|inner| {
-        !inner.is_empty() && inner.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
+        (2..=MAX_ADDRESS).contains(&inner.len())
+            && inner.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b':' | b'.'))
     });
     if dns || address { Ok(()) } else { Err(NameError::Host(name.to_owned())) }
 }

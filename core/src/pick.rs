@@ -82,7 +82,8 @@ impl Even {
         let mut balance = 0;
         for (i, (credit, subset)) in self.credit.iter_mut().zip(&split.subsets).enumerate() {
             *credit += i64::from(subset.weight);
-            if *credit > most_owed {
+            // Weight 0 is never owed anything, even should weights have changed without a rebase.
+            if *credit > most_owed && subset.weight > 0 {
                 (most, most_owed) = (i, *credit);
             }
             if i == proposed {

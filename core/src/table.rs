@@ -62,7 +62,8 @@ impl Table {
         if self.by_suffix.is_empty() {
             return None;
         }
-        let dots = host.bytes().enumerate().filter(|(_, b)| *b == b'.');
+        // `*` stands for one label or more, so a dot at the very start begins no suffix.
+        let dots = host.bytes().enumerate().skip(1).filter(|(_, b)| *b == b'.');
         dots.filter_map(|(at, _)| host.get(at..)).find_map(|suffix| self.by_suffix.get(suffix).copied())
     }
 
@@ -83,7 +84,10 @@ fn host_of<'a>(authority: &[u8], buffer: &'a mut [u8; MAX_HOST]) -> Option<&'a s
         b'[' => authority.iter().position(|b| *b == b']')? + 1,
         _ => authority.iter().position(|b| *b == b':').unwrap_or(authority.len()),
     };
-    let host = authority.get(..end)?;
+    let (host, port) = authority.split_at_checked(end)?;
+    if !port.is_empty() && !port.starts_with(b":") {
+        return None;
+    }
     let host = host.strip_suffix(b".").unwrap_or(host);
     let place = buffer.get_mut(..host.len())?;
     place.copy_from_slice(host);
