@@ -46,8 +46,12 @@ make_binaryen() {
 cargo_install() { # DIR CRATE VERSION [ARGS…]; the build folder goes away again
   local dir=$1 crate=$2 version=$3
   shift 3
-  CARGO_TARGET_DIR=$dir/build cargo install --quiet --locked --version "$version" --root "$dir" "$@" "$crate" ||
-    die "cargo could not build $crate $version"
+  local install=(cargo install --quiet --version "$version" --root "$dir" "$@" "$crate")
+  if ! CARGO_TARGET_DIR=$dir/build "${install[@]}" --locked; then
+    # A version in its lock file may have been withdrawn from the registry.
+    say "$crate" "not with its own lock file; trying with the newest compatible dependencies …"
+    CARGO_TARGET_DIR=$dir/build "${install[@]}" || die "cargo could not build $crate $version"
+  fi
   rm -rf "$dir/build"
 }
 make_wasm_bindgen() { cargo_install "$1" wasm-bindgen-cli "$WASM_BINDGEN_VERSION" --bin wasm-bindgen-test-runner; }
