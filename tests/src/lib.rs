@@ -1,1 +1,28 @@
-//! To come.
+//! The harness: a real Envoy, real upstreams and the real controller, as child processes or threads of this one,
+//! for the end-to-end tests, the demo and the benchmarks. Everything listens on loopback and dies with its owner.
+//!
+//! In the order a test meets it:
+//!
+//! * [`paths`]: where the repository, its tools and its build results are; scratch folders; atomic writes.
+//! * [`poll`]: wait for a condition with a deadline, and say what was last seen when it does not come.
+//! * [`upstream`]: the pods behind the proxy, with behaviours chosen by the request's query.
+//! * [`envoy_config`]: the configuration of an Envoy, as values.
+//! * [`envoy`]: an Envoy process: start, update, ask its admin port, hot restart, CPU time.
+//! * [`controller`]: the real `sluicegate serve` and its CLI.
+//! * [`fault_controller`]: stands in for the controller where a test needs it to misbehave. For faults only.
+//! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
+//! * [`process`], [`ports`] and [`http1`]: what the above are made of.
+#![allow(clippy::disallowed_methods, reason = "a harness measures real time and waits for real processes")]
+
+pub mod client;
+pub mod controller;
+pub mod envoy;
+pub mod envoy_config;
+pub mod fault_controller;
+pub mod http1;
+pub mod load;
+pub mod paths;
+pub mod poll;
+pub mod ports;
+pub mod process;
+pub mod upstream;

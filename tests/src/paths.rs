@@ -1,0 +1,78 @@
+//! Where things are: the repository, its tools and build results, scratch folders.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+/// The root of the repository.
+#[must_use]
+pub fn repo() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The Envoy to run: `$ENVOY`, or the pinned one.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn envoy() -> Result<PathBuf> {
+    let path = env::var_os("ENVOY").map_or_else(|| repo().join(".tools/envoy"), PathBuf::from);
+    ensure!(path.exists(), "no Envoy at {}: run 'tools/install.sh envoy', or set ENVOY", path.display());
+    Ok(path)
+}
+
+/// The controller binary: `$SLUICEGATE_BIN`, or the one cargo built beside this program.
+///
+/// # Errors
+/// When it is not built.
+pub fn controller() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("SLUICEGATE_BIN") {
+        return Ok(PathBuf::from(path));
+    }
+    let own = env::current_exe().context("where is this program?")?;
+    let profile = own.ancestors().find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
+    let path = profile.context("this program is not in a cargo target folder: set SLUICEGATE_BIN")?.join("sluicegate");
+    ensure!(path.exists(), "no controller at {}: run 'cargo build -p sluicegate'", path.display());
+    Ok(path)
+}
+
+/// A linked Wasm module in `dist/`, by file name, such as `sluicegate.wasm`.
+///
+/// # Errors
+/// When it is not built.
+pub fn wasm(file: &str) -> Result<PathBuf> {
+    let path = repo().join("dist").join(file);
+    ensure!(path.exists(), "no {}: run 'make wasm' (or 'make bench' for the rivals)", path.display());
+    Ok(path)
+}
+
+/// A new empty folder that goes away with the value; kept when `KEEP_SCRATCH` is set, and then its path is printed.
+///
+/// # Errors
+/// When the system's folder for temporary files is not writable.
+pub fn scratch(name: &str) -> Result<TempDir> {
+    let mut dir = tempfile::Builder::new()
+        .prefix(&format!("sluicegate-{name}-"))
+        .tempdir()
+        .context("no folder for temporary files")?;
+    if env::var_os("KEEP_SCRATCH").is_some() {
+        dir.disable_cleanup(true);
+        eprintln!("kept: {}", dir.path().display());
+    }
+    Ok(dir)
+}
+
+/// Writes a file so that a reader sees the old content or the new, never a part.
+///
+/// # Errors
+/// When the folder is not writable.
+pub fn write_atomically(path: &Path, content: impl AsRef<[u8]>) -> Result<()> {
+    let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?;
+    // In a folder beside it: a watcher of this folder must not see a temporary file.
+    let side = path.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    let temporary = side.join(format!(".{}.{}.new", name.to_string_lossy(), fastrand::u64(..)));
+    fs::write(&temporary, content).with_context(|| format!("cannot write {}", temporary.display()))?;
+    fs::rename(&temporary, path).with_context(|| format!("cannot rename to {}", path.display()))
+}

@@ -1,0 +1,4 @@
+//! The end-to-end tests: one binary, one module per topic, everything on a real Envoy.
+#![allow(clippy::disallowed_methods, reason = "tests measure real time")]
+
+mod harness;
