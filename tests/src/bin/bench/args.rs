@@ -1,0 +1,55 @@
+//! The command line.
+
+use anyhow::{Context as _, Result, bail};
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Cost per request of every variant, one worker.
+    Hotpath,
+    /// The same on two workers.
+    Workers,
+    /// Cost per request by number of splits.
+    Flat,
+}
+
+const ALL: [(&str, Part); 3] = [("hotpath", Part::Hotpath), ("workers", Part::Workers), ("flat", Part::Flat)];
+
+#[derive(Clone, Debug)]
+pub(crate) struct Args {
+    pub(crate) parts: Vec<Part>,
+    /// Envoy processes per part: code and heap lie elsewhere in each.
+    pub(crate) starts: usize,
+    /// Rounds per process; each measures every variant once, in random order.
+    pub(crate) rounds: usize,
+    /// Requests per variant and round.
+    pub(crate) slice: u64,
+    /// Only variants whose name contains this (and what they are compared with).
+    pub(crate) only: Option<String>,
+}
+
+impl Args {
+    pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+        let mut args = Self { parts: Vec::new(), starts: 5, rounds: 60, slice: 500, only: None };
+        let mut words = words;
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match word.as_str() {
+                "--starts" => args.starts = value()?.parse().context("--starts is a number")?,
+                "--rounds" => args.rounds = value()?.parse().context("--rounds is a number")?,
+                "--slice" => args.slice = value()?.parse().context("--slice is a number")?,
+                "--only" => args.only = Some(value()?),
+                name => match ALL.iter().find(|(known, _)| *known == name) {
+                    Some((_, part)) => args.parts.push(*part),
+                    None => bail!(
+                        "usage: bench [hotpath] [workers] [flat] [--starts 5] [--rounds 60] [--slice 500] [--only NAME]"
+                    ),
+                },
+            }
+        }
+        if args.parts.is_empty() {
+            args.parts = ALL.iter().map(|(_, part)| *part).collect();
+        }
+        Ok(args)
+    }
+}
