@@ -22,8 +22,8 @@ impl Split {
         let total = u128::from(self.total);
         let edge = |upto: u64| (u128::from(upto) << 64).div_ceil(total);
         let (start, end) = (edge(s.upto - u64::from(s.weight)), edge(s.upto));
-        // end - start <= 2^64, so the product stays below 2^128.
-        Some((start + (((end - start - 1) * u128::from(fraction)) >> 64)) as u64)
+        // end - start <= 2^64 and fraction < 2^64, so the product stays below 2^128 and the sum below `end`.
+        Some((start + (((end - start) * u128::from(fraction)) >> 64)) as u64)
     }
 }
 

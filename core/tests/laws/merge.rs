@@ -84,7 +84,7 @@ fn a_deleted_split_stays_deleted_until_it_is_made_anew() {
     assert_eq!(Table::build(snapshot).0.by_name("n/s"), Some(0));
     // The memory outlives the bytes, and comes before a split the proxy has never seen.
     let early = merged([gone("n/new", 3)]);
-    let mut early = Snapshot::decode(&early.encode().unwrap()).unwrap();
+    let mut early = Snapshot::decode(&early.encode()).unwrap();
     assert!(!early.merge(live("n/new", 2, 1)));
 }
 

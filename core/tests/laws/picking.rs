@@ -133,8 +133,7 @@ proptest! {
             before += u64::from(*weight);
             if let (Some(first), Some(last)) = (split.point_in(i, 0), split.point_in(i, u64::MAX)) {
                 prop_assert_eq!(u128::from(first), start);
-                // The fraction stops one part in 2^64 before the end, which is at most one point.
-                prop_assert!(end - u128::from(last) <= 2);
+                prop_assert_eq!(u128::from(last), end - 1);
             }
         }
     }

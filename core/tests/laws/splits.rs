@@ -51,6 +51,17 @@ fn a_message_says_what_is_wrong_and_on_what() {
 }
 
 #[test]
+fn as_many_as_the_limits_say_are_accepted() {
+    let mut spec = any::spec(&[1; 16]);
+    spec.hosts = vec!["a.example".to_owned(); 256];
+    let source = OverrideSource::Cookie("canary".to_owned());
+    spec.overrides = vec![Override { source, value: "1".to_owned(), subset: "s15".to_owned() }; 16];
+    let split = Split::try_from(spec).unwrap();
+    assert_eq!((split.subsets.len(), split.hosts.len(), split.overrides.len()), (16, 256, 16));
+    assert!(split.overrides.iter().all(|o| o.subset == 15));
+}
+
+#[test]
 fn header_names_are_kept_in_lower_case() {
     let mut spec = any::spec(&[1]);
     let key = StickyKey::Header("X-User".to_owned());

@@ -187,7 +187,7 @@ proptest! {
                 }
             }
         }
-        let bytes = snapshot.encode().unwrap();
+        let bytes = snapshot.encode();
         prop_assert_eq!(Snapshot::decode(&bytes), Ok(snapshot));
     }
 }
