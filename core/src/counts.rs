@@ -1,6 +1,9 @@
 //! What came back: cumulative counts of one series, and how one outcome is classed.
 
-use crate::latency::Histogram;
+use crate::{
+    codec::{Damaged, Reader, Writer},
+    latency::Histogram,
+};
 use serde::{Deserialize, Serialize};
 
 /// How one observed request ended.
@@ -97,6 +100,28 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Writes the fields of a record (see [`crate::codec`]).
+    pub fn write(&self, to: &mut Writer) {
+        to.number(self.requests);
+        to.number(self.unobserved);
+        to.list(self.outcomes.iter(), |w, count| w.number(*count));
+        to.list(self.latency.0.iter(), |w, (bucket, count)| {
+            w.number((*bucket).into());
+            w.number(*count);
+        });
+    }
+
+    /// Reads the fields of a record.
+    pub fn read(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        let mut counts = Self { requests: from.number()?, unobserved: from.number()?, ..Self::default() };
+        let outcomes = from.list(Reader::number)?;
+        counts.outcomes.iter_mut().zip(outcomes).for_each(|(own, read)| *own = read);
+        for (bucket, count) in from.list(|r| Ok((r.small()?, r.number()?)))? {
+            counts.latency.add(bucket as usize, count);
+        }
+        Ok(counts)
+    }
+
     /// How many had this outcome.
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.outcomes.get(outcome as usize).copied().unwrap_or(0)

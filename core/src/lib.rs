@@ -8,6 +8,7 @@
 //! * [`pick`]: from a point, or from an even sequence, to a subset.
 //! * [`key`]: from a sticky key to a point; the cookies the filter issues.
 //! * [`decide`]: all of it for one request, the same behind every door.
+//! * [`codec`]: the compact encoding.
 //! * [`snapshot`]: everything a proxy knows, with its merge rule ("never backwards") and its bytes.
 //! * [`table`]: a snapshot made ready: splits by name and by host.
 //! * [`wire`]: what filter and controller say to each other.
@@ -15,6 +16,7 @@
 //!
 //! Everything that needs time or chance takes it as an argument.
 
+pub mod codec;
 pub mod counts;
 pub mod decide;
 pub mod key;

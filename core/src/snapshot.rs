@@ -4,18 +4,17 @@
 //! arrive, and which controller sent them, does not matter.
 
 use crate::{
+    codec::{self, Damaged, Reader, Writer},
     spec::SplitSpec,
-    wire::{Cursor, SyncAnswer},
+    wire::{Cursor, Removed, SyncAnswer},
 };
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use thiserror::Error;
 
-/// First byte of the encoding; another layout gets another number.
-const LAYOUT: u8 = 1;
+/// First number of the encoding, unlikely as the start of any text; an incompatible layout gets another.
+const LAYOUT: u64 = 0x5301;
 
 /// A split, or the memory that there was one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// In force.
     Live(SplitSpec),
@@ -42,7 +41,7 @@ impl Entry {
 }
 
 /// Everything a proxy knows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// How far in which controller's sequence of changes this is.
     pub cursor: Option<Cursor>,
@@ -50,17 +49,6 @@ pub struct Snapshot {
     pub lost: bool,
     /// By split name.
     pub entries: BTreeMap<String, Entry>,
-}
-
-/// Why bytes are not a snapshot.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DecodeError {
-    /// Nothing there, or written by another version of the filter.
-    #[error("not a snapshot of layout {LAYOUT}")]
-    Layout,
-    /// Cut or damaged.
-    #[error("snapshot damaged: {0}")]
-    Damaged(#[from] postcard::Error),
 }
 
 impl Snapshot {
@@ -85,17 +73,91 @@ impl Snapshot {
     }
 
     /// Bytes for shared data.
-    pub fn encode(&self) -> Result<Vec<u8>, DecodeError> {
-        let mut bytes = vec![LAYOUT];
-        bytes.extend(postcard::to_allocvec(self)?);
-        Ok(bytes)
+    pub fn encode(&self) -> Vec<u8> {
+        codec::message(LAYOUT, |to| {
+            write_cursor(to, self.cursor);
+            to.number(self.lost.into());
+            to.list(self.entries.iter(), |w, (name, entry)| match entry {
+                Entry::Live(split) => {
+                    w.number(1);
+                    split.write(w);
+                }
+                Entry::Gone(generation) => {
+                    w.number(0);
+                    w.number(*generation);
+                    w.string(name);
+                }
+            });
+        })
     }
 
     /// From bytes of shared data. Never panics, whatever they are.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        match bytes.split_first() {
-            Some((&LAYOUT, rest)) => Ok(postcard::from_bytes(rest)?),
-            _ => Err(DecodeError::Layout),
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut from = codec::read_message(LAYOUT, bytes)?;
+        let mut snapshot = Self { cursor: read_cursor(&mut from)?, lost: from.flag()?, ..Self::default() };
+        let entries = from.list(|r| {
+            Ok(match r.flag()? {
+                true => {
+                    let split = SplitSpec::read(r)?;
+                    (split.name.clone(), Entry::Live(split))
+                }
+                false => {
+                    let generation = r.number()?;
+                    (r.string()?, Entry::Gone(generation))
+                }
+            })
+        })?;
+        for (name, entry) in entries {
+            snapshot.entries.insert(name, entry);
         }
+        Ok(snapshot)
     }
+}
+
+impl SyncAnswer {
+    /// Media type of [`Self::encode`]; an answer is JSON unless the request accepts this.
+    pub const MEDIA_TYPE: &str = "application/vnd.sluicegate.sync";
+
+    /// Bytes for a filter.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::message(LAYOUT, |to| {
+            write_cursor(to, Some(self.cursor));
+            to.number(self.report.into());
+            to.list(self.splits.iter(), |w, split| split.write(w));
+            to.list(self.removed.iter(), |w, removed| {
+                w.string(&removed.name);
+                w.number(removed.generation);
+            });
+        })
+    }
+
+    /// From bytes of an answer. Never panics, whatever they are.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut from = codec::read_message(LAYOUT, bytes)?;
+        Ok(Self {
+            sluicegate: crate::wire::PROTOCOL,
+            cursor: read_cursor(&mut from)?.ok_or(Damaged)?,
+            report: from.small()?,
+            splits: from.list(SplitSpec::read)?,
+            removed: from.list(|r| Ok(Removed { name: r.string()?, generation: r.number()? }))?,
+        })
+    }
+}
+
+fn write_cursor(to: &mut Writer, cursor: Option<Cursor>) {
+    to.record(|w| {
+        if let Some(cursor) = cursor {
+            w.number(1);
+            w.number(cursor.instance);
+            w.number(cursor.seq);
+        }
+    });
+}
+
+fn read_cursor(from: &mut Reader<'_>) -> Result<Option<Cursor>, Damaged> {
+    let mut r = from.record()?;
+    Ok(match r.flag()? {
+        true => Some(Cursor { instance: r.number()?, seq: r.number()? }),
+        false => None,
+    })
 }

@@ -1,8 +1,8 @@
-//! A split as it travels: on the wire (JSON) and in Envoy's shared data (postcard).
+//! A split as it travels: on the wire and in Envoy's shared data.
 //!
-//! Plain data, not yet checked; [`crate::split::Split`] is made from it and cannot be wrong. No field may be skipped
-//! when written, because postcard does not name its fields.
+//! Plain data, not yet checked; [`crate::split::Split`] is made from it and cannot be wrong.
 
+use crate::codec::{Damaged, Reader, Writer};
 use serde::{Deserialize, Serialize};
 
 /// One split with the generation its content has.
@@ -113,10 +113,111 @@ impl SplitSpec {
     /// A fingerprint of everything but the generation: two controllers that use one generation for different
     /// content are told apart by it.
     pub fn digest(&self) -> u32 {
-        let mut content = self.clone();
-        content.generation = 0;
-        // Writing to a Vec cannot fail for this type; an empty vector would only make digests equal.
-        let bytes = postcard::to_allocvec(&content).unwrap_or_default();
-        xxhash_rust::xxh3::xxh3_64(&bytes) as u32
+        let mut content = Writer::default();
+        self.write_content(&mut content);
+        xxhash_rust::xxh3::xxh3_64(&content.finish()) as u32
+    }
+
+    /// Writes the fields of a record (see [`crate::codec`]).
+    pub fn write(&self, to: &mut Writer) {
+        to.number(self.generation);
+        self.write_content(to);
+    }
+
+    fn write_content(&self, to: &mut Writer) {
+        to.string(&self.name);
+        to.list(self.subsets.iter(), |w, s| {
+            w.string(&s.name);
+            w.number(s.weight.into());
+        });
+        to.string(&self.default);
+        to.list(self.hosts.iter(), |w, host| w.string(host));
+        to.record(|w| self.assignment.write(w));
+        to.list(self.overrides.iter(), |w, o| {
+            let (kind, name) = match &o.source {
+                OverrideSource::Header(name) => (0, name),
+                OverrideSource::Cookie(name) => (1, name),
+            };
+            w.number(kind);
+            w.string(name);
+            w.string(&o.value);
+            w.string(&o.subset);
+        });
+        to.number(self.trust_upstream.into());
+        to.number(self.write_default.into());
+        to.number(self.protocol as u64);
+    }
+
+    /// Reads the fields of a record. What this version does not know is an error where ignoring it would decide
+    /// requests differently.
+    pub fn read(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            generation: from.number()?,
+            name: from.string()?,
+            subsets: from.list(|r| Ok(SubsetSpec { name: r.string()?, weight: r.small()? }))?,
+            default: from.string()?,
+            hosts: from.list(Reader::string)?,
+            assignment: Assignment::read(&mut from.record()?)?,
+            overrides: from.list(|r| {
+                let source = match (r.number()?, r.string()?) {
+                    (0, name) => OverrideSource::Header(name),
+                    (1, name) => OverrideSource::Cookie(name),
+                    _ => return Err(Damaged),
+                };
+                Ok(Override { source, value: r.string()?, subset: r.string()? })
+            })?,
+            trust_upstream: from.flag()?,
+            write_default: from.flag()?,
+            protocol: match from.number()? {
+                0 => Protocol::Http,
+                1 => Protocol::Grpc,
+                _ => return Err(Damaged),
+            },
+        })
+    }
+}
+
+impl Assignment {
+    fn write(&self, to: &mut Writer) {
+        let Self::Sticky(sticky) = self else {
+            to.number(matches!(self, Self::Random).into());
+            return;
+        };
+        to.number(2);
+        to.string(&sticky.salt);
+        match &sticky.key {
+            StickyKey::Header(name) => {
+                to.number(0);
+                to.string(name);
+            }
+            StickyKey::Cookie { name, ttl } => {
+                to.number(1);
+                to.string(name);
+                // 0 is "no ttl", so a ttl of n is n + 1.
+                to.number(ttl.map_or(0, |seconds| u64::from(seconds) + 1));
+            }
+            StickyKey::SourceAddress => to.number(2),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, Damaged> {
+        match from.number()? {
+            0 => return Ok(Self::Even),
+            1 => return Ok(Self::Random),
+            2 => {}
+            _ => return Err(Damaged),
+        }
+        let salt = from.string()?;
+        let key = match from.number()? {
+            0 => StickyKey::Header(from.string()?),
+            1 => {
+                let name = from.string()?;
+                let ttl = from.number()?.checked_sub(1).map(u32::try_from).transpose().map_err(|_| Damaged)?;
+                StickyKey::Cookie { name, ttl }
+            }
+            2 => StickyKey::SourceAddress,
+            _ => return Err(Damaged),
+        };
+        Ok(Self::Sticky(Sticky { key, salt }))
     }
 }

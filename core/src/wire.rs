@@ -1,7 +1,9 @@
-//! What filter and controller say to each other: JSON over HTTP, `POST /v1/sync` and `POST /v1/report`.
+//! What filter and controller say to each other over HTTP: `POST /v1/sync` and `POST /v1/report`.
 //!
-//! Fields unknown to a reader are ignored, so that filter and controller can be upgraded in any order. An answer is
-//! believed only with status 200 and the `sluicegate` field, because Envoy's own error pages look like answers too.
+//! Requests are JSON. The answer to a sync is in the compact encoding for a filter that accepts it
+//! ([`SyncAnswer::MEDIA_TYPE`]), in JSON for everyone else. Fields unknown to a reader are ignored either way, so that
+//! filter and controller can be upgraded in any order. An answer is believed only with status 200 and our own mark at
+//! its head, because Envoy's own error pages look like answers too.
 
 use crate::{counts::Counts, spec::SplitSpec};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,8 @@ pub const PROTOCOL: u32 = 1;
 pub const SYNC_PATH: &str = "/v1/sync";
 /// Path of the counts.
 pub const REPORT_PATH: &str = "/v1/report";
+/// What the answer to a report begins with.
+pub const REPORT_ANSWER: &[u8] = b"{\"sluicegate\":1";
 /// A sync answer longer than this is refused.
 pub const MAX_ANSWER: usize = 16 << 20;
 

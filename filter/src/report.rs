@@ -1,0 +1,114 @@
+//! Counts on their way out: each VM adds its own to the process-wide totals; the poller posts those to the controller.
+//!
+//! The totals live in shared data, not in Envoy's counters: those can be reset, refused by a stats matcher, and are
+//! inherited by a hot-restarted child, while shared data begins and ends with the epoch. Counters get the same numbers
+//! for Prometheus, outcomes multiplied by the sampling rate.
+
+use crate::{
+    host::{self, Map, Metric},
+    ledger::Totals,
+    poll,
+    root::Root,
+    shared::{self, Keys},
+    vm::{Common, Metrics},
+};
+use sluicegate_core::{
+    counts::{Counts, OUTCOMES},
+    wire::{PROTOCOL, REPORT_ANSWER, REPORT_PATH, Report, Series},
+};
+
+/// Milliseconds between two flushes of a VM.
+const FLUSH_MS: u64 = 1_000;
+/// When Envoy gives up on a report, in milliseconds.
+const TIMEOUT_MS: u32 = 5_000;
+
+/// State of reporting in one root.
+#[derive(Debug, Default)]
+pub(crate) struct Reporter {
+    flushed: u64,
+    not_before: u64,
+    /// Token of the report under way, with what it says.
+    under_way: Option<(u32, Totals)>,
+    /// What the controller has confirmed.
+    confirmed: Totals,
+}
+
+impl Reporter {
+    /// A report was answered, by the controller or by Envoy in its place.
+    pub(crate) fn answered(&mut self, token: u32) {
+        let Some((_, said)) = self.under_way.take_if(|(mine, _)| *mine == token) else { return };
+        let status = host::header(Map::CallResponse, ":status");
+        let body = host::buffer(host::Buffer::CallResponseBody, 4_096).unwrap_or_default();
+        if status.as_deref() == Some(b"200") && body.starts_with(REPORT_ANSWER) {
+            self.confirmed.0.extend(said.0);
+        }
+    }
+}
+
+/// Adds what this VM counted to the totals, at most once in a while.
+pub(crate) fn flush(keys: &Keys, common: &mut Common, now: u64, reporter: &mut Reporter) {
+    if now < reporter.flushed + FLUSH_MS {
+        return;
+    }
+    reporter.flushed = now;
+    let counted: Vec<_> = common.ledger.dirty(keys.plugin).map(|line| (line.key.clone(), line.counts())).collect();
+    if counted.is_empty() {
+        return;
+    }
+    let added = shared::update(&keys.counts, |shared| {
+        let mut totals = Totals::decode(&shared.value).unwrap_or_default();
+        counted.iter().for_each(|(key, counts)| totals.add(key, counts));
+        (Some(totals.encode()), ())
+    });
+    if added.is_err() {
+        // The lines keep their counts for the next flush.
+        return;
+    }
+    common.ledger.dirty(keys.plugin).for_each(|line| line.clear());
+    for (key, counts) in &counted {
+        count_in_envoy(&key.split, &key.subset, key.sample, counts, &mut common.metrics);
+    }
+}
+
+/// Names become labels by the stats tags of envoy/envoy.yaml.
+fn count_in_envoy(split: &str, subset: &str, sample: u32, counts: &Counts, metrics: &mut Metrics) {
+    let Some((namespace, split)) = split.split_once('/') else { return };
+    let stem = format!("sluicegate.ns.{namespace}.split.{split}.subset.{subset}");
+    let mut add = |name: String, by: u64| {
+        if by > 0
+            && let Some(id) = metrics.id(Metric::Counter, &name)
+        {
+            // A counter that a stats matcher refuses takes everything and stays 0; nothing of ours depends on it.
+            let _ = host::increment_metric(id, by);
+        }
+    };
+    add(format!("{stem}.requests_total"), counts.requests);
+    for outcome in OUTCOMES {
+        let scaled = counts.outcome(outcome).saturating_mul(u64::from(sample));
+        add(format!("{stem}.outcome.{}.responses_total", outcome.name()), scaled);
+    }
+}
+
+/// Posts the series that changed since the last confirmed report.
+pub(crate) fn send(root: &mut Root, now: u64) {
+    if root.reporter.under_way.is_some() || now < root.reporter.not_before || root.poll.report_every == 0 {
+        return;
+    }
+    let Some(mut totals) = host::shared(&root.keys.counts).and_then(|s| Totals::decode(&s.value).ok()) else { return };
+    totals.0.retain(|key, counts| root.reporter.confirmed.0.get(key) != Some(counts));
+    if totals.0.is_empty() {
+        return;
+    }
+    let series = totals.0.iter().map(|(key, counts)| Series {
+        split: key.split.clone(),
+        subset: key.subset.clone(),
+        sample: key.sample,
+        counts: counts.clone(),
+    });
+    let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: series.collect() };
+    root.reporter.not_before = now + root.poll.report_every;
+    let Ok(body) = serde_json::to_vec(&report) else { return };
+    if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &body, TIMEOUT_MS) {
+        root.reporter.under_way = Some((token, totals));
+    }
+}

@@ -1,0 +1,240 @@
+//! One plugin configuration in one VM: what is picked from, and the tick.
+
+use crate::{
+    config::Config,
+    host::{self, Level, Refused},
+    lease::Candidate,
+    poll::Poll,
+    shared::Keys,
+    version::Version,
+    vm::{Common, Vm},
+};
+#[cfg(feature = "observe")]
+use crate::{
+    ledger::{Key, Ledger, Sampler},
+    report::Reporter,
+};
+use sluicegate_core::{
+    decide::Memory,
+    key,
+    snapshot::Snapshot,
+    split::Split,
+    table::Table,
+    wire::{ProxyId, Subscription},
+};
+use std::collections::HashMap;
+
+/// Milliseconds from configure to the first tick: workers start at about the same time, the main thread first.
+pub(crate) const FIRST_TICK_MS: u32 = 30;
+/// Milliseconds between ticks.
+const TICK_MS: u32 = 500;
+
+/// What one worker keeps of one split.
+#[derive(Debug)]
+pub(crate) struct SplitState {
+    /// The balance of the even sequence, and the random one.
+    pub(crate) memory: Memory,
+    /// Decided already: the controller is lost and the configuration says where requests then go.
+    pub(crate) forced: Option<usize>,
+    /// Per subset: the ledger line, and which requests are observed.
+    #[cfg(feature = "observe")]
+    pub(crate) lines: Vec<(u32, Sampler)>,
+}
+
+/// The table in force in this VM, with what goes with each split.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) table: Table,
+    /// Parallel to the table's splits.
+    pub(crate) states: Vec<SplitState>,
+    /// The only split there is to choose from; `None`: by host.
+    pub(crate) single: Option<usize>,
+    /// No split at all applies.
+    pub(crate) none: bool,
+}
+
+/// One plugin configuration in one VM.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) id: u32,
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) version: Version,
+    /// The version `ready` was made of.
+    seen: u64,
+    pub(crate) ready: Ready,
+    pub(crate) proxy: ProxyId,
+    /// Bearer token, with its scheme.
+    pub(crate) authorization: Option<String>,
+    configured: u64,
+    config_hash: u64,
+    pub(crate) last_tick: u64,
+    pub(crate) poll: Poll,
+    #[cfg(feature = "observe")]
+    pub(crate) reporter: Reporter,
+}
+
+impl Root {
+    /// From the plugin configuration of this root context; the message of an error goes to Envoy's log.
+    pub(crate) fn configure(id: u32, json: &[u8], common: &mut Common) -> Result<Self, String> {
+        let config = Config::parse(json).map_err(|why| why.to_string())?;
+        let authorization = config.token_env.as_deref().map(token).transpose()?;
+        let keys = Keys::new(&config);
+        let refused = |why: Refused| format!("shared data cannot be written (status {})", why.0);
+        keys.seed().map_err(refused)?;
+        let text = |path| String::from_utf8_lossy(&host::property(path).unwrap_or_default()).into_owned();
+        let proxy =
+            ProxyId { epoch: keys.epoch().map_err(refused)?, node: text("node\0id"), plugin: text("plugin_name") };
+        let version = Version::new(&keys, &mut common.metrics);
+        let now = host::now_millis();
+        let mut root = Self {
+            id,
+            config_hash: key::seed(&String::from_utf8_lossy(json)),
+            config,
+            keys,
+            version,
+            seen: 0,
+            ready: Ready::default(),
+            proxy,
+            authorization,
+            configured: now,
+            last_tick: now,
+            poll: Poll::default(),
+            #[cfg(feature = "observe")]
+            reporter: Reporter::default(),
+        };
+        root.load(None, common);
+        host::set_tick_period(FIRST_TICK_MS).map_err(|why| format!("no tick (status {})", why.0))?;
+        Ok(root)
+    }
+
+    /// This root as a candidate for polling.
+    pub(crate) fn candidate(&self, common: &Common) -> Candidate {
+        Candidate {
+            owner: (common.random, self.id),
+            worker: Vm::is_worker(),
+            configured: self.configured,
+            config: self.config_hash,
+        }
+    }
+
+    pub(crate) fn tick(&mut self, common: &mut Common) {
+        // Refused only outside a root context, where no tick happens.
+        let _ = host::set_tick_period(TICK_MS);
+        let now = host::now_millis();
+        self.last_tick = now;
+        #[cfg(feature = "observe")]
+        crate::report::flush(&self.keys, common, now, &mut self.reporter);
+        crate::poll::tick(self, common, now);
+    }
+
+    /// An answer to one of our calls.
+    pub(crate) fn call_response(&mut self, token: u32, body_size: usize, common: &Common) {
+        if self.poll.is_mine(token) {
+            crate::poll::answered(self, body_size, common);
+            return;
+        }
+        #[cfg(feature = "observe")]
+        self.reporter.answered(token);
+    }
+
+    /// Looks at the version and reloads when it moved: the first thing of every request.
+    pub(crate) fn refresh(&mut self, common: &mut Common) {
+        let Some(version) = self.version.get() else { return };
+        if version == self.seen {
+            return;
+        }
+        self.seen = version;
+        // No snapshot though the version moved (hot restart): what we have, which is the fallback, stays.
+        if let Some(snapshot) = self.keys.snapshot() {
+            self.load(Some(snapshot), common);
+        }
+    }
+
+    fn load(&mut self, snapshot: Option<Snapshot>, common: &mut Common) {
+        let known = snapshot.is_some();
+        let lost = snapshot.as_ref().is_some_and(|s| s.lost);
+        let (mut table, refused) = Table::build(snapshot.unwrap_or_default());
+        for (name, why) in refused {
+            host::log(Level::Error, &format!("sluicegate: split {name} from the controller is refused: {why}"));
+        }
+        let mut single = None;
+        if let Subscription::Split(name) = &self.config.subscription {
+            single = table.by_name(name);
+        }
+        if single.is_none()
+            && (!known || matches!(self.config.subscription, Subscription::Split(_)))
+            && let Some(fallback) = &self.config.fallback
+        {
+            single = Some(table.splits().len());
+            table.insert(fallback.clone());
+        }
+        let mut before: HashMap<String, (u64, SplitState)> = HashMap::new();
+        for (split, state) in self.ready.table.splits().iter().zip(std::mem::take(&mut self.ready.states)) {
+            before.insert(split.name.clone(), (split.generation, state));
+        }
+        let revert = self.config.revert.as_ref().filter(|_| lost);
+        let states = table
+            .splits()
+            .iter()
+            .map(|split| {
+                let mut state = match before.remove(&split.name) {
+                    Some((generation, state)) if generation == split.generation => state,
+                    Some((_, state)) => changed(split, state, self.keys.plugin, common),
+                    None => fresh(split, self.keys.plugin, common),
+                };
+                state.forced = revert.and_then(|r| split.index(r.subset.as_bytes()));
+                state
+            })
+            .collect();
+        let none = single.is_none() && matches!(self.config.subscription, Subscription::Split(_));
+        self.ready = Ready { table, states, single, none };
+    }
+}
+
+/// The state of a split seen for the first time. The fallback's generation is 0, and no split has that one.
+fn fresh(split: &Split, plugin: u64, common: &mut Common) -> SplitState {
+    changed(
+        split,
+        SplitState {
+            memory: Memory::new(host::random()),
+            forced: None,
+            #[cfg(feature = "observe")]
+            lines: Vec::new(),
+        },
+        plugin,
+        common,
+    )
+}
+
+/// The state of a split whose content changed: its sequence goes on, its balance starts anew.
+fn changed(split: &Split, mut state: SplitState, plugin: u64, common: &mut Common) -> SplitState {
+    state.memory.rebase();
+    #[cfg(feature = "observe")]
+    {
+        state.lines = lines(split, plugin, &mut common.ledger);
+    }
+    #[cfg(not(feature = "observe"))]
+    let _ = (split, plugin, common);
+    state
+}
+
+#[cfg(feature = "observe")]
+fn lines(split: &Split, plugin: u64, ledger: &mut Ledger) -> Vec<(u32, Sampler)> {
+    let line = |subset: &sluicegate_core::split::Subset| {
+        let key = Key { split: split.name.clone(), subset: subset.name.clone(), sample: subset.sample };
+        (ledger.line(plugin, key, split.protocol), Sampler::new(host::random()))
+    };
+    split.subsets.iter().map(line).collect()
+}
+
+/// `Bearer …` from an environment variable of the VM.
+fn token(variable: &str) -> Result<String, String> {
+    match std::env::var(variable) {
+        Ok(token) if !token.trim().is_empty() => Ok(format!("Bearer {}", token.trim())),
+        _ => Err(format!(
+            "plugin configuration, field token_env: environment variable {variable} is empty or not passed to the VM; \
+             list it in the VM's environment_variables (EnvoyExtensionPolicy: env.hostKeys; WasmPlugin: vmConfig.env)"
+        )),
+    }
+}
