@@ -2,3 +2,4 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
 mod harness;
+mod weights;
