@@ -3,7 +3,6 @@ SHELL := bash
 CARGO ?= cargo
 TOOLS := tools/install.sh
 WASI  := wasm32-wasip1
-WASM_OUT := target/$(WASI)/release
 
 # Exports that stay in the linked filter; see tools/link.mjs for why no other may.
 KEEP_SPLIT := memory,_initialize,proxy_abi_version_0_2_1,proxy_on_memory_allocate,malloc,proxy_on_vm_start,proxy_on_context_create,proxy_on_configure,proxy_on_tick,proxy_on_http_call_response,proxy_on_request_headers
@@ -80,22 +79,23 @@ clean: ## remove what was built (the tools stay)
 .PHONY: FORCE
 FORCE:
 
-# $(call module,PACKAGE FLAGS,FILE): builds, then updates $@ only if the bytes differ.
+# $(call module,PACKAGE FLAGS,FILE,TARGET DIR): builds, then updates $@ only if the bytes differ.
 define module
 	@$(TOOLS) rust-targets binaryen
 	@mkdir -p $(@D)
-	@$(CARGO) build --quiet --release --target $(WASI) $(1)
-	@cmp -s $(WASM_OUT)/$(2) $@ || cp $(WASM_OUT)/$(2) $@
+	@$(CARGO) build --quiet --release --target $(WASI) --target-dir $(3) $(1)
+	@cmp -s $(3)/$(WASI)/release/$(2) $@ || cp $(3)/$(WASI)/release/$(2) $@
 endef
 
 target/wasm/sluicegate.wasm: FORCE
-	$(call module,-p sluicegate-filter,sluicegate_filter.wasm)
+	$(call module,-p sluicegate-filter,sluicegate_filter.wasm,target)
+# In a folder of its own: with two sets of features in one, each build would throw the other away.
 target/wasm/sluicegate-split.wasm: FORCE
-	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm)
+	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm,target/split)
 target/wasm/bench-raw-noop.wasm: FORCE
-	$(call module,-p bench-raw-noop,bench_raw_noop.wasm)
+	$(call module,-p bench-raw-noop,bench_raw_noop.wasm,target)
 target/wasm/bench-sdk-noop.wasm: FORCE
-	$(call module,-p bench-sdk-noop,bench_sdk_noop.wasm)
+	$(call module,-p bench-sdk-noop,bench_sdk_noop.wasm,target)
 
 dist/sluicegate.wasm: target/wasm/sluicegate.wasm tools/link.mjs
 	@node tools/link.mjs $< $@ --keep $(KEEP_COUNT)
