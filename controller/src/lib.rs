@@ -1,1 +1,27 @@
-//! To come.
+//! The Sluicegate controller.
+//!
+//! In the order data meets it:
+//!
+//! * [`api`]: the YAML people write, and why it was refused.
+//! * [`store`]: where the desired weights come from, with their generations: a folder.
+//! * [`hub`]: who must run what, and who does. Pure.
+//! * [`tally`]: what the proxies counted. Pure.
+//! * [`context`]: the state all handlers share, and who waits for it to change.
+//! * [`push`], [`report`]: the two conversations with proxies.
+//! * [`admin`]: what people and monitoring ask.
+//! * [`listen`]: ports, TLS, tokens, closing in order.
+//! * [`app`]: builds and runs all of it; the only place that reads the clock.
+//! * [`cli`]: the command line.
+
+pub mod admin;
+pub mod api;
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod context;
+pub mod hub;
+pub mod listen;
+pub mod push;
+pub mod report;
+pub mod store;
+pub mod tally;

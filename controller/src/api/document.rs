@@ -1,0 +1,177 @@
+//! A file of many documents, each read for itself, so that one mistake does not take the others down.
+
+use super::{
+    API_VERSION, accept,
+    nearest::{hint, nearest},
+    traffic_split::TrafficSplitSpec,
+    tree::{self, Place},
+};
+use serde::Deserialize;
+use sluicegate_core::spec::SplitSpec;
+
+/// Kinds of this API that this version of the controller does not act on yet.
+const LATER: [&str; 3] = ["CanaryDeploy", "CanaryTest", "Judgment"];
+const KINDS: [&str; 4] = ["TrafficSplit", "CanaryDeploy", "CanaryTest", "Judgment"];
+
+/// What is wrong with a document, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// One word for machines.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// One document of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Where it begins.
+    pub place: Place,
+    /// `namespace/name`, when that much could be read and the kind is one that matters here.
+    pub name: Option<String>,
+    /// Its kind, when that much could be read.
+    pub kind: Option<String>,
+    /// The split it means, or why it means none.
+    pub split: Result<SplitSpec, Problem>,
+}
+
+/// A part of a file that holds one document.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// Lines before it.
+    pub lines: u64,
+    /// Bytes before it.
+    pub offset: usize,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// Cuts a file at its `---` and `...` lines. YAML allows these at the beginning of a line for nothing else (YAML 1.2.2,
+/// §9.1.2), not even inside quotes.
+pub fn parts(file: &str) -> Vec<Part<'_>> {
+    let marker = |line: &str, what: &str| {
+        line.strip_prefix(what).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    };
+    let mut parts = Vec::new();
+    let (mut start, mut start_line, mut offset) = (0, 0, 0);
+    for (number, line) in file.split_inclusive('\n').enumerate() {
+        let only_comments = || is_blank(&file[start..offset]);
+        if marker(line, "---") && !only_comments() {
+            parts.push(Part { lines: start_line, offset: start, text: &file[start..offset] });
+            (start, start_line) = (offset, number as u64);
+        }
+        offset += line.len();
+        if marker(line, "...") {
+            parts.push(Part { lines: start_line, offset: start, text: &file[start..offset] });
+            (start, start_line) = (offset, number as u64 + 1);
+        }
+    }
+    parts.push(Part { lines: start_line, offset: start, text: &file[start..] });
+    parts.retain(|p| !is_blank(p.text));
+    parts
+}
+
+/// Nothing but comments, markers and white space.
+fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|l| l.is_empty() || l.starts_with('#') || l == "---" || l == "...")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    api_version: Option<String>,
+    kind: Option<String>,
+    metadata: Option<Metadata>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Whole {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    #[serde(rename = "metadata")]
+    _metadata: serde::de::IgnoredAny,
+    spec: TrafficSplitSpec,
+    #[serde(rename = "status", default)]
+    _status: serde::de::IgnoredAny,
+}
+
+/// Reads every document of a file.
+pub fn read(file: &str) -> Vec<Document> {
+    parts(file).into_iter().map(document).collect()
+}
+
+/// Reads one document.
+fn document(part: Part<'_>) -> Document {
+    let first = part.text.lines().take_while(|l| is_blank(l)).count() as u64;
+    let place = Place { line: part.lines + first + 1, column: 1 };
+    let unnamed = |problem| Document { place, name: None, kind: None, split: Err(problem) };
+    let head: Head = match serde_saphyr::from_str(part.text) {
+        Ok(head) => head,
+        Err(why) => return unnamed(syntax(&why, part)),
+    };
+    let at = |path: &[tree::Step]| {
+        tree::read(part.text).map_or(place, |root| Place::of(tree::deepest(&root, path).referenced, part.lines))
+    };
+    let problem = |path: &[tree::Step], reason, message: String| Problem { place: at(path), reason, message };
+    let Some(kind) = head.kind else {
+        let message = format!("kind is missing; write apiVersion: {API_VERSION} and kind: TrafficSplit");
+        return unnamed(problem(&[], "Invalid", message));
+    };
+    let metadata = head.metadata.unwrap_or(Metadata { name: None, namespace: None });
+    let name = metadata.name.map(|name| format!("{}/{name}", metadata.namespace.as_deref().unwrap_or("default")));
+    let split = if head.api_version.as_deref() != Some(API_VERSION) {
+        let given = head.api_version.as_deref().unwrap_or("missing");
+        let message = format!("apiVersion is {given}; this controller reads apiVersion: {API_VERSION}");
+        Err(problem(&["apiVersion".into()], "Invalid", message))
+    } else if LATER.contains(&kind.as_str()) {
+        let message = format!("kind {kind} is known but not supported yet by this version; it is left alone");
+        Err(problem(&["kind".into()], "NotSupported", message))
+    } else if kind != "TrafficSplit" {
+        let message = format!("kind {kind:?} is unknown; kinds are {}{}", KINDS.join(", "), hint(&kind, KINDS));
+        Err(problem(&["kind".into()], "Invalid", message))
+    } else if let Some(name) = &name {
+        split(name.clone(), part, place)
+    } else {
+        Err(problem(&["metadata".into()], "Invalid", "metadata.name is missing; give the split a name".into()))
+    };
+    Document { place, name: name.filter(|_| kind == "TrafficSplit"), kind: Some(kind), split }
+}
+
+fn split(name: String, part: Part<'_>, place: Place) -> Result<SplitSpec, Problem> {
+    let whole: Whole = serde_saphyr::from_str(part.text).map_err(|why| syntax(&why, part))?;
+    accept::split(name, &whole.spec).map_err(|refusal| {
+        let root = tree::read(part.text);
+        let place = root.map_or(place, |root| Place::of(tree::deepest(&root, &refusal.path).referenced, part.lines));
+        Problem { place, reason: "Invalid", message: refusal.message }
+    })
+}
+
+/// What the YAML reader complains about, in our words where we know better.
+fn syntax(why: &serde_saphyr::Error, part: Part<'_>) -> Problem {
+    use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter};
+    let plain = why.without_snippet();
+    let last = Place { line: part.lines + part.text.lines().count().max(1) as u64, column: 1 };
+    let place = plain.location().map_or(last, |l| Place::of(l, part.lines));
+    let message = match plain {
+        Error::SerdeUnknownField { field, expected, .. } => match nearest(field, expected.iter().copied()) {
+            Some(meant) => format!("unknown field {field:?}, did you mean {meant:?}?"),
+            None => format!("unknown field {field:?}; fields here are {}", expected.join(", ")),
+        },
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("{variant:?} is not one of {}{}", expected.join(", "), hint(variant, expected.iter().copied()))
+        }
+        other => UserMessageFormatter.format_message(other).into_owned(),
+    };
+    Problem { place, reason: "Invalid", message }
+}

@@ -1,0 +1,220 @@
+//! The state all handlers share, and who waits for it to change.
+
+use crate::{
+    clock::{Clock, Now},
+    hub::{Hub, PollId, Reply, Wake, record::Propagated},
+    store::{self, Change, Complaint, Sink},
+    tally::Tally,
+};
+use bytes::Bytes;
+use sluicegate_core::wire::SyncRequest;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{oneshot, watch};
+use tracing::info;
+
+/// Everything behind the one lock. It is held for as long as a pure function takes, never across an await.
+#[derive(Debug)]
+pub struct Inner {
+    /// Splits and proxies.
+    pub hub: Hub,
+    /// Counts.
+    pub tally: Tally,
+    /// What is wrong in the store.
+    pub complaints: Vec<Complaint>,
+    /// The store has been read once.
+    pub loaded: bool,
+    /// Syncs since the start, and reports, and what the ports refused.
+    pub totals: Totals,
+    /// How long generations took to reach all proxies, not yet in the metrics.
+    pub propagations: Vec<Duration>,
+    held: HashMap<PollId, oneshot::Sender<Bytes>>,
+}
+
+/// Counted since the start.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Totals {
+    /// `POST /v1/sync`.
+    pub syncs: u64,
+    /// `POST /v1/report`.
+    pub reports: u64,
+    /// Requests on the proxy port that were refused.
+    pub refused: u64,
+    /// Times something in the store was found to be wrong.
+    pub complaints: u64,
+}
+
+/// See the module; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Context {
+    inner: Arc<Mutex<Inner>>,
+    /// Ticks whenever a split has reached everybody, or no longer has, or changed.
+    settled: Arc<watch::Sender<()>>,
+    /// True: shutting down; held polls are answered at once.
+    closing: Arc<watch::Sender<bool>>,
+    /// Tells the moment.
+    pub clock: Clock,
+}
+
+/// A poll in hand: dropped without an answer (the peer hung up), it is taken off the hub.
+#[derive(Debug)]
+pub struct Held {
+    context: Context,
+    id: PollId,
+    answer: oneshot::Receiver<Bytes>,
+}
+
+/// What a sync gets.
+#[derive(Debug)]
+pub enum Synced {
+    /// This, at once.
+    Answer(Bytes),
+    /// To be waited for.
+    Held(Held),
+}
+
+impl Context {
+    /// Nothing known yet.
+    pub fn new(instance: u64, report: Duration, clock: Clock) -> Self {
+        let inner = Inner {
+            hub: Hub::new(instance, report),
+            tally: Tally::default(),
+            complaints: Vec::new(),
+            loaded: false,
+            totals: Totals::default(),
+            propagations: Vec::new(),
+            held: HashMap::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            settled: Arc::new(watch::Sender::new(())),
+            closing: Arc::new(watch::Sender::new(false)),
+            clock,
+        }
+    }
+
+    /// The lock. A panic under it is a bug that one request has seen; the others go on.
+    pub fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a sync.
+    pub fn sync(&self, request: SyncRequest, now: Now) -> Synced {
+        let mut inner = self.lock();
+        inner.totals.syncs += 1;
+        let reply = inner.hub.sync(request, now);
+        let synced = match reply {
+            Reply::Answer(body) => Synced::Answer(body),
+            Reply::Held(id) => {
+                let (sender, answer) = oneshot::channel();
+                inner.held.insert(id, sender);
+                Synced::Held(Held { context: self.clone(), id, answer })
+            }
+        };
+        self.announce(inner);
+        synced
+    }
+
+    /// Time has passed.
+    pub fn tick(&self, now: Now) {
+        let mut inner = self.lock();
+        inner.hub.tick(now);
+        inner.tally.tick(now.at);
+        self.announce(inner);
+    }
+
+    /// Tells those who wait what has reached everybody.
+    pub fn announce(&self, mut inner: MutexGuard<'_, Inner>) {
+        let propagated = inner.hub.take_propagated();
+        inner.propagations.extend(propagated.iter().map(|p| p.took));
+        drop(inner);
+        for Propagated { split, generation, proxies, took } in propagated {
+            info!(split, generation, proxies, ms = took.as_secs_f64() * 1e3, "weights acked");
+        }
+        self.settled.send_replace(());
+    }
+
+    /// Ticks whenever [`Hub::is_settled`] may have changed.
+    pub fn settled(&self) -> watch::Receiver<()> {
+        self.settled.subscribe()
+    }
+
+    /// Turns true when the process is shutting down.
+    pub fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    /// Answers all held polls; from now on nothing is held.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+impl Held {
+    /// Waits for news, at most this long, and not beyond the end of the process.
+    pub async fn wait(mut self, hold: Duration) -> Bytes {
+        let mut closing = self.context.closing();
+        let answer = tokio::select! {
+            answer = tokio::time::timeout(hold, &mut self.answer) => answer.ok().and_then(Result::ok),
+            _ = closing.wait_for(|closing| *closing) => None,
+        };
+        if let Some(body) = answer {
+            return body;
+        }
+        let now = self.context.clock.now();
+        let expired = self.context.lock().hub.expire(self.id, now);
+        match expired {
+            Some(body) => body,
+            // It was answered in this very moment.
+            None => self.answer.try_recv().unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let now = self.context.clock.now();
+        let mut inner = self.context.lock();
+        inner.held.remove(&self.id);
+        inner.hub.close(self.id, now);
+    }
+}
+
+impl Sink for Context {
+    fn publish(&self, changes: Vec<Change>) {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        for Wake { polls, body } in inner.hub.publish(changes, now) {
+            for id in polls {
+                if let Some(sender) = inner.held.remove(&id) {
+                    // Fails only when the peer hung up meanwhile.
+                    let _ = sender.send(body.clone());
+                }
+            }
+        }
+        self.announce(inner);
+    }
+
+    fn complain(&self, complaints: Vec<Complaint>) {
+        let mut inner = self.lock();
+        let new = complaints.iter().filter(|c| !inner.complaints.contains(c)).count();
+        inner.totals.complaints += new as u64;
+        inner.complaints = complaints;
+    }
+
+    fn rival(&self, split: &str) -> Option<u64> {
+        self.lock().hub.rival(split)
+    }
+}
+
+/// What the handlers of the admin port have beside the context.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    /// The shared state.
+    pub context: Context,
+    /// Who sets weights.
+    pub store: store::Handle,
+}

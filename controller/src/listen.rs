@@ -1,0 +1,109 @@
+//! Ports: accepting, TLS, tokens, answers that teach, and closing in order.
+
+mod tls;
+pub mod token;
+
+pub use tls::{TlsError, TlsFiles};
+
+use axum::{
+    Json, Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use std::{io, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tracing::{debug, warn};
+
+/// A peer has this long for its TLS handshake, and for the headers of a request once it has begun to send them.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Open connections have this long to finish when the process ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// An error as JSON: `{"error": "what failed, on what, and what to try"}`.
+pub fn teach(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, Json(serde_json::json!({ "error": message.into() }))).into_response()
+}
+
+/// A port that accepts.
+#[derive(Debug)]
+pub struct Port {
+    listener: TcpListener,
+    tls: Option<TlsFiles>,
+}
+
+impl Port {
+    /// Takes the address, but does not answer yet.
+    pub async fn bind(address: SocketAddr, tls: Option<TlsFiles>) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await?, tls })
+    }
+
+    /// The real address, also when port 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `closing` turns true and the open requests are answered.
+    pub async fn serve(self, router: Router, mut closing: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = closing.wait_for(|closing| *closing) => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(why) => {
+                    // Out of descriptors, usually; the next accept would fail at once too.
+                    warn!(%why, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            // An answer is one small write; waiting to fill a packet only delays it.
+            let _ = stream.set_nodelay(true);
+            let tls = self.tls.as_ref().map(TlsFiles::acceptor);
+            tokio::spawn(connection(stream, tls, router.clone(), graceful.watcher()));
+        }
+        drop(self.listener);
+        if tokio::time::timeout(FAREWELL, graceful.shutdown()).await.is_err() {
+            debug!("some connections did not finish in time");
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    router: Router,
+    graceful: hyper_util::server::graceful::Watcher,
+) {
+    let Some(tls) = tls else { return talk(stream, router, graceful).await };
+    // In the connection's own task: a peer that is slow to shake hands keeps nobody else waiting.
+    match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => talk(stream, router, graceful).await,
+        Ok(Err(why)) => debug!(%why, "TLS handshake failed"),
+        Err(_) => debug!("TLS handshake took too long"),
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    router: Router,
+    graceful: hyper_util::server::graceful::Watcher,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(why) = graceful.watch(connection.into_owned()).await {
+        debug!(%why, "connection ended early");
+    }
+}

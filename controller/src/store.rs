@@ -1,0 +1,172 @@
+//! Where the desired weights come from: the seam between a store and the rest.
+//!
+//! A store owns the generations. It hands [`Change`]s to a [`Sink`] after they are safe on disk, in order, and takes
+//! [`Command`]s one at a time; so nobody else writes, and two writers cannot meet.
+//!
+//! * [`plan`]: from what the folder says and what is in force to what changes; pure.
+//! * [`folder`]: reads the folder; knows which files changed.
+//! * [`state`]: generations and last good splits, safe on disk.
+//! * [`edit`]: new weights into the user's YAML, nothing else touched.
+//! * [`file`]: the folder store: the four together.
+//! * [`watch`]: the thread that runs it.
+
+pub mod edit;
+pub mod file;
+pub mod folder;
+pub mod plan;
+pub mod state;
+pub mod watch;
+
+use crate::api::tree::Place;
+use sluicegate_core::snapshot::Entry;
+use std::{collections::BTreeMap, fmt};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+/// A split that is new, changed or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `namespace/name`.
+    pub name: String,
+    /// With its generation.
+    pub entry: Entry,
+    /// Lists hosts, or once did.
+    pub hosted: bool,
+}
+
+/// Something in the store that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// The file, or the folder.
+    pub file: String,
+    /// Where in the file.
+    pub place: Option<Place>,
+    /// The split it is about, if that is known.
+    pub split: Option<String>,
+    /// What the newest document says is not in force.
+    pub refused: bool,
+    /// One word for machines.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some(Place { line, column }) => write!(f, "{}:{line}:{column}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// What a store tells.
+pub trait Sink: Send {
+    /// These are in force from now on; they are safe on disk.
+    fn publish(&self, changes: Vec<Change>);
+    /// All that is wrong now, instead of what was before.
+    fn complain(&self, complaints: Vec<Complaint>);
+    /// The highest generation some proxy runs that did not come from this store, if it is not below the one in force.
+    fn rival(&self, split: &str) -> Option<u64>;
+}
+
+/// New weights of a split; subsets that are not named keep theirs.
+pub type Weights = BTreeMap<String, u32>;
+
+/// What became of new weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// The generation that is in force now.
+    pub generation: u64,
+    /// False: the weights were like that before.
+    pub changed: bool,
+}
+
+/// Why weights were not set. Nothing has changed then.
+#[derive(Debug, Error)]
+pub enum SetError {
+    /// No such split.
+    #[error("there is no split {name:?}{known}")]
+    NoSplit {
+        /// As asked for.
+        name: String,
+        /// What there is instead, in words.
+        known: String,
+    },
+    /// No such subset.
+    #[error("split {split} has no subset {subset:?}; it has {known}")]
+    NoSubset {
+        /// The split.
+        split: String,
+        /// As asked for.
+        subset: String,
+        /// What there is.
+        known: String,
+    },
+    /// The weights themselves will not do.
+    #[error("split {split}: {why}")]
+    Refused {
+        /// The split.
+        split: String,
+        /// Why.
+        why: String,
+    },
+    /// What is in force is not what the file says.
+    #[error("split {split}: {complaint}; mend the file first")]
+    Broken {
+        /// The split.
+        split: String,
+        /// What is wrong.
+        complaint: String,
+    },
+    /// The file does not let itself be edited by a program.
+    #[error("cannot edit {file}: {why}; edit the file by hand")]
+    NotEditable {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+    /// A write failed.
+    #[error("cannot write {file}: {why}; nothing has changed")]
+    Write {
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
+    /// The store is shutting down.
+    #[error("the controller is shutting down; nothing has changed")]
+    Closed,
+}
+
+/// What a store is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Write new weights where the user keeps them, and put them in force.
+    SetWeights {
+        /// `namespace/name`.
+        split: String,
+        /// New weights.
+        weights: Weights,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Set, SetError>>,
+    },
+    /// Something changed, perhaps.
+    Look(watch::Noticed),
+    /// Finish and go.
+    Stop,
+}
+
+/// Sends commands to a store.
+#[derive(Debug, Clone)]
+pub struct Handle(pub mpsc::Sender<Command>);
+
+impl Handle {
+    /// Sets weights; returns when they are in force.
+    pub async fn set_weights(&self, split: String, weights: Weights) -> Result<Set, SetError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::SetWeights { split, weights, reply }).await.map_err(|_| SetError::Closed)?;
+        answer.await.map_err(|_| SetError::Closed)?
+    }
+}

@@ -1,0 +1,252 @@
+//! The folder store: files in, generations on disk, changes out.
+
+use super::{
+    Change, Complaint, Set, SetError, Sink, Weights,
+    edit::{self, with_weights},
+    folder::Folder,
+    plan::{Plan, plan},
+    state::{Draft, Known, State, StateError},
+};
+use crate::api::nearest::hint;
+use sluicegate_core::split::Split;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::PathBuf,
+    time::Duration,
+};
+use thiserror::Error;
+use tracing::{info, warn};
+
+/// Why a folder could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The folder is not there, or may not be listed.
+    #[error("cannot read the folder {path}: {why}; make it, or give another with --dir DIR")]
+    Folder {
+        /// Which.
+        path: String,
+        /// Why.
+        why: io::Error,
+    },
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// A folder of YAML with its state folder.
+pub struct FolderStore {
+    folder: Folder,
+    state: State,
+    known: BTreeMap<String, Known>,
+    sink: Box<dyn Sink>,
+    complaints: Vec<Complaint>,
+}
+
+impl std::fmt::Debug for FolderStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FolderStore").field("folder", &self.folder.path()).field("known", &self.known).finish()
+    }
+}
+
+impl FolderStore {
+    /// Locks the state, reads the folder for the first time and publishes everything, deleted splits too.
+    pub fn open(dir: PathBuf, state: Option<PathBuf>, sink: Box<dyn Sink>, now: Duration) -> Result<Self, OpenError> {
+        let path = dir.display().to_string();
+        fs::read_dir(&dir).map_err(|why| OpenError::Folder { path, why })?;
+        let (state, known) = State::open(&state.unwrap_or_else(|| dir.join(".sluicegate")))?;
+        let mut store = Self { folder: Folder::new(dir), state, known, sink, complaints: Vec::new() };
+        let changes = store.known.iter().map(|(name, known)| change(name, known)).collect();
+        store.sink.publish(changes);
+        store.look_with(&BTreeSet::new(), false, &BTreeSet::new(), now, false);
+        Ok(store)
+    }
+
+    /// Looks at the folder again; what changed while running is deliberate and goes above whatever proxies run.
+    pub fn look(&mut self, touched: &BTreeSet<String>, thorough: bool, unfinished: &BTreeSet<String>, now: Duration) {
+        self.look_with(touched, thorough, unfinished, now, true);
+    }
+
+    /// How long until a vanished file counts as deleted.
+    pub fn due(&self, now: Duration) -> Option<Duration> {
+        self.folder.due(now)
+    }
+
+    fn look_with(
+        &mut self,
+        touched: &BTreeSet<String>,
+        thorough: bool,
+        unfinished: &BTreeSet<String>,
+        now: Duration,
+        running: bool,
+    ) {
+        if let Err(why) = self.folder.look(touched, thorough, unfinished, now) {
+            let fault = format!("cannot read the folder ({why}); everything stays as it was");
+            self.tell(vec![self.whole(self.folder.path().display().to_string(), fault)]);
+            return;
+        }
+        let plan = plan(&self.known, &self.folder.sources());
+        let mut complaints = plan.complaints.clone();
+        if let Err(why) = self.carry_out(plan, running) {
+            let fault = format!("cannot write the state ({why}); changes are not in force until it can be written");
+            complaints.push(self.whole(self.state.path().display().to_string(), fault));
+        }
+        self.tell(complaints);
+    }
+
+    fn whole(&self, file: String, message: String) -> Complaint {
+        Complaint { file, place: None, split: None, refused: true, reason: "Unreadable", message }
+    }
+
+    /// Logs what is new and passes everything on.
+    fn tell(&mut self, complaints: Vec<Complaint>) {
+        if complaints == self.complaints {
+            return;
+        }
+        for complaint in complaints.iter().filter(|c| !self.complaints.contains(c)) {
+            warn!(split = complaint.split.as_deref().unwrap_or("-"), "{complaint}");
+        }
+        self.sink.complain(complaints.clone());
+        self.complaints = complaints;
+    }
+
+    fn next(&self, name: &str, running: bool) -> u64 {
+        let own = self.known.get(name).map_or(0, |k| k.generation);
+        let rival = if running { self.sink.rival(name).unwrap_or(0) } else { 0 };
+        own.max(rival) + 1
+    }
+
+    fn carry_out(&mut self, plan: Plan, running: bool) -> io::Result<()> {
+        if plan.put.is_empty() && plan.delete.is_empty() && plan.moved.is_empty() {
+            return Ok(());
+        }
+        let mut known = self.known.clone();
+        let mut changed = Vec::new();
+        for (split, file) in plan.put {
+            let hosted = !split.hosts.is_empty() || self.known.get(&split.name).is_some_and(|k| k.hosted);
+            let name = split.name.clone();
+            let generation = self.next(&name, running);
+            known.insert(name.clone(), Known { generation, file, hosted, split: Some(split) });
+            changed.push(name);
+        }
+        for name in plan.delete {
+            let generation = self.next(&name, running);
+            if let Some(gone) = known.get_mut(&name) {
+                (gone.generation, gone.split) = (generation, None);
+            }
+            changed.push(name);
+        }
+        for (name, file) in plan.moved {
+            if let Some(moved) = known.get_mut(&name) {
+                moved.file = file;
+            }
+        }
+        self.state.save(&known)?;
+        self.known = known;
+        self.publish(&changed);
+        Ok(())
+    }
+
+    /// Puts what is safe on disk in force.
+    fn publish(&self, names: &[String]) {
+        let known = names.iter().filter_map(|name| self.known.get(name).map(|k| (name, k)));
+        for (split, known) in known.clone() {
+            match &known.split {
+                Some(_) => info!(split, generation = known.generation, file = known.file, "split in force"),
+                None => info!(split, generation = known.generation, "split deleted"),
+            }
+        }
+        self.sink.publish(known.map(|(name, known)| change(name, known)).collect());
+    }
+
+    /// Writes new weights into the user's file and puts them in force.
+    pub fn set_weights(
+        &mut self,
+        split: &str,
+        weights: &Weights,
+        unfinished: &BTreeSet<String>,
+        now: Duration,
+    ) -> Result<Set, SetError> {
+        if let Some(known) = self.known.get(split) {
+            // What the user wrote a moment ago comes first.
+            let touched = BTreeSet::from([known.file.clone()]);
+            self.look(&touched, false, unfinished, now);
+        }
+        let Some((old, known)) = self.known.get(split).and_then(|k| k.split.as_ref().map(|s| (s, k))) else {
+            let names = || self.known.iter().filter(|(_, k)| k.is_live()).map(|(n, _)| n.as_str());
+            let known = match hint(split, names()) {
+                none if none.is_empty() => format!("; there are: {}", names().collect::<Vec<_>>().join(", ")),
+                meant => meant,
+            };
+            return Err(SetError::NoSplit { name: split.to_owned(), known });
+        };
+        if let Some(broken) = self.complaints.iter().find(|c| c.refused && c.split.as_deref() == Some(split)) {
+            return Err(SetError::Broken { split: split.to_owned(), complaint: broken.to_string() });
+        }
+        if let Some(subset) = weights.keys().find(|name| !old.subsets.iter().any(|s| s.name == **name)) {
+            let known = old.subsets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(SetError::NoSubset { split: split.to_owned(), subset: subset.clone(), known });
+        }
+        let new = with_weights(old, weights);
+        if let Err(why) = Split::try_from(new.clone()) {
+            return Err(SetError::Refused { split: split.to_owned(), why: why.to_string() });
+        }
+        let changed = new != *old;
+        if !changed && self.sink.rival(split).is_none() {
+            return Ok(Set { generation: known.generation, changed });
+        }
+        let file = known.file.clone();
+        if unfinished.contains(&file) {
+            return Err(SetError::NotEditable { file, why: "somebody is writing it right now".to_owned() });
+        }
+        let generation = self.next(split, true);
+        let mut all = self.known.clone();
+        all.insert(split.to_owned(), Known { generation, split: Some(new), ..known.clone() });
+        if changed {
+            self.write(&file, split, weights, &all)?;
+        } else {
+            self.state.save(&all).map_err(|why| self.state_failed(&why))?;
+        }
+        self.known = all;
+        self.publish(&[split.to_owned()]);
+        Ok(Set { generation, changed })
+    }
+
+    /// The file and the state, both or neither. A crash between the two leaves the old file with a generation that was
+    /// never handed out.
+    fn write(
+        &mut self,
+        file: &str,
+        split: &str,
+        weights: &Weights,
+        known: &BTreeMap<String, Known>,
+    ) -> Result<(), SetError> {
+        let not_editable = |why: String| SetError::NotEditable { file: file.to_owned(), why };
+        let failed = |why: io::Error| SetError::Write { file: file.to_owned(), why: why.to_string() };
+        let text = self.folder.text(file).ok_or_else(|| not_editable("it could not be read".to_owned()))?;
+        let new = edit::edit(text, split, weights).map_err(|why| not_editable(why.to_string()))?;
+        // Through links, so that a link stays one.
+        let path = fs::canonicalize(self.folder.path().join(file)).map_err(failed)?;
+        let permissions = fs::metadata(&path).map_err(failed)?.permissions();
+        if permissions.readonly() {
+            return Err(not_editable("it is read-only".to_owned()));
+        }
+        let draft = Draft::write(&path, new.as_bytes(), Some(permissions)).map_err(failed)?;
+        self.state.save(known).map_err(|why| self.state_failed(&why))?;
+        if let Err(why) = draft.commit() {
+            // Best effort: if this fails too, a number is skipped, which harms nobody.
+            let _ = self.state.save(&self.known);
+            return Err(failed(why));
+        }
+        self.folder.wrote(file, new);
+        Ok(())
+    }
+
+    fn state_failed(&self, why: &io::Error) -> SetError {
+        SetError::Write { file: self.state.path().display().to_string(), why: why.to_string() }
+    }
+}
+
+fn change(name: &str, known: &Known) -> Change {
+    Change { name: name.to_owned(), entry: known.entry(), hosted: known.hosted }
+}
