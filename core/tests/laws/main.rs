@@ -9,6 +9,7 @@
 //! Seeds are fixed, so a run repeats. `PROPTEST_RNG_SEED=7` tries other inputs, `PROPTEST_CASES` more of them.
 
 mod any;
+mod codec;
 mod counts;
 mod decide;
 mod decode;
