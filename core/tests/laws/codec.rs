@@ -5,6 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use sluicegate_core::{
     codec::{Damaged, Reader, Writer, message, read_message},
     counts::Counts,
+    latency::Histogram,
     snapshot::Snapshot,
     spec::SplitSpec,
     wire::SyncAnswer,
@@ -55,6 +56,13 @@ fn a_message_has_its_layout_at_its_head_and_nothing_behind_it() {
     assert!(read_message(8, &good).is_err());
     assert!(read_message(9, &[&good[..], &[0]].concat()).is_err());
     assert!((0..good.len()).all(|cut| read_message(9, &good[..cut]).is_err()));
+}
+
+#[test]
+fn counts_are_in_order_whatever_order_they_were_written_in() {
+    let wild = Counts { latency: Histogram(vec![(9, 1), (255, 2), (3, 4), (9, 8), (5, 0)]), ..Counts::default() };
+    let read = Counts::read(&mut Reader::new(&written(|w| wild.write(w)))).unwrap();
+    assert_eq!(read.latency, Histogram(vec![(3, 4), (9, 9), (121, 2)]));
 }
 
 #[test]
