@@ -81,7 +81,7 @@ pub async fn build(config: Config) -> Result<Bound> {
     let clock = clock();
     let context = Context::new(rand::random(), config.report_interval, clock.clone());
     let (commands, queue) = mpsc::channel(watch::QUEUE);
-    let (dir, sink, start) = (config.dir.clone(), Box::new(context.clone()), clock.now().at);
+    let (dir, sink, start) = (config.dir.clone(), Box::new(context.clone()), clock.now());
     let store = tokio::task::spawn_blocking(move || FolderStore::open(config.dir, config.state, sink, start)).await??;
     context.lock().loaded = true;
     let store = tokio::spawn(watch::run(store, dir, commands.clone(), queue, clock));

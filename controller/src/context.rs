@@ -1,15 +1,18 @@
 //! The state all handlers share, and who waits for it to change.
 
 use crate::{
+    admin::metrics::PROPAGATION,
     clock::{Clock, Now},
     hub::{Hub, PollId, Reply, Wake, record::Propagated},
     store::{self, Change, Complaint, Sink},
     tally::Tally,
 };
 use bytes::Bytes;
+use jiff::Timestamp;
+use prometheus_client::metrics::histogram::Histogram;
 use sluicegate_core::wire::SyncRequest;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -29,8 +32,11 @@ pub struct Inner {
     pub loaded: bool,
     /// Syncs since the start, and reports, and what the ports refused.
     pub totals: Totals,
-    /// How long generations took to reach all proxies, not yet in the metrics.
-    pub propagations: Vec<Duration>,
+    /// How long generations took to reach all proxies.
+    pub propagation: Histogram,
+    /// Of each split: whether its newest document is in force, and since when that is so.
+    accepted: HashMap<String, (bool, Timestamp)>,
+    started: Timestamp,
     held: HashMap<PollId, oneshot::Sender<Bytes>>,
 }
 
@@ -76,6 +82,30 @@ pub enum Synced {
     Held(Held),
 }
 
+impl Inner {
+    /// When the Accepted condition of a split last changed.
+    pub fn accepted_since(&self, split: &str) -> Timestamp {
+        self.accepted.get(split).map_or(self.started, |(_, since)| *since)
+    }
+
+    fn note_accepted(&mut self, now: Timestamp) {
+        let refused: HashSet<&str> =
+            self.complaints.iter().filter(|c| c.refused).filter_map(|c| c.split.as_deref()).collect();
+        for (split, (accepted, since)) in &mut self.accepted {
+            if *accepted == refused.contains(split.as_str()) {
+                (*accepted, *since) = (!*accepted, now);
+            }
+        }
+        for split in refused {
+            if !self.accepted.contains_key(split) {
+                self.accepted.insert(split.to_owned(), (false, now));
+            }
+        }
+        let known = |split: &str| self.hub.record(split).is_some();
+        self.accepted.retain(|split, (accepted, _)| !*accepted || known(split));
+    }
+}
+
 impl Context {
     /// Nothing known yet.
     pub fn new(instance: u64, report: Duration, clock: Clock) -> Self {
@@ -85,7 +115,9 @@ impl Context {
             complaints: Vec::new(),
             loaded: false,
             totals: Totals::default(),
-            propagations: Vec::new(),
+            propagation: Histogram::new(PROPAGATION),
+            accepted: HashMap::new(),
+            started: clock.now().wall,
             held: HashMap::new(),
         };
         Self {
@@ -129,7 +161,7 @@ impl Context {
     /// Tells those who wait what has reached everybody.
     pub fn announce(&self, mut inner: MutexGuard<'_, Inner>) {
         let propagated = inner.hub.take_propagated();
-        inner.propagations.extend(propagated.iter().map(|p| p.took));
+        propagated.iter().for_each(|p| inner.propagation.observe(p.took.as_secs_f64()));
         drop(inner);
         for Propagated { split, generation, proxies, took } in propagated {
             info!(split, generation, proxies, ms = took.as_secs_f64() * 1e3, "weights acked");
@@ -187,6 +219,9 @@ impl Sink for Context {
     fn publish(&self, changes: Vec<Change>) {
         let now = self.clock.now();
         let mut inner = self.lock();
+        for change in &changes {
+            inner.accepted.entry(change.name.clone()).or_insert((true, now.wall));
+        }
         for Wake { polls, body } in inner.hub.publish(changes, now) {
             for id in polls {
                 if let Some(sender) = inner.held.remove(&id) {
@@ -203,6 +238,7 @@ impl Sink for Context {
         let new = complaints.iter().filter(|c| !inner.complaints.contains(c)).count();
         inner.totals.complaints += new as u64;
         inner.complaints = complaints;
+        inner.note_accepted(self.clock.now().wall);
     }
 
     fn rival(&self, split: &str) -> Option<u64> {

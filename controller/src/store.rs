@@ -18,6 +18,7 @@ pub mod state;
 pub mod watch;
 
 use crate::api::tree::Place;
+use jiff::Timestamp;
 use sluicegate_core::snapshot::Entry;
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
@@ -32,6 +33,8 @@ pub struct Change {
     pub entry: Entry,
     /// Lists hosts, or once did.
     pub hosted: bool,
+    /// When this generation began.
+    pub since: Timestamp,
 }
 
 /// Something in the store that is not as it should be.

@@ -43,6 +43,8 @@ pub struct Record {
     pub hosted: bool,
     /// Of the last change.
     pub seq: u64,
+    /// When this generation began.
+    pub began: Timestamp,
     /// When this generation was handed out here for the first time.
     pub published: Now,
     /// Live subscribers that run exactly this.
@@ -64,6 +66,7 @@ impl Record {
             ack: Ack(change.entry.generation(), change.entry.digest()),
             entry: change.entry,
             hosted: change.hosted,
+            began: change.since,
             seq,
             published: now,
             acked: 0,

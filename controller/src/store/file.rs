@@ -7,7 +7,7 @@ use super::{
     plan::{Plan, plan},
     state::{Draft, Known, State, StateError},
 };
-use crate::api::nearest::hint;
+use crate::{api::nearest::hint, clock::Now};
 use sluicegate_core::split::Split;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,7 +51,7 @@ impl std::fmt::Debug for FolderStore {
 
 impl FolderStore {
     /// Locks the state, reads the folder for the first time and publishes everything, deleted splits too.
-    pub fn open(dir: PathBuf, state: Option<PathBuf>, sink: Box<dyn Sink>, now: Duration) -> Result<Self, OpenError> {
+    pub fn open(dir: PathBuf, state: Option<PathBuf>, sink: Box<dyn Sink>, now: Now) -> Result<Self, OpenError> {
         let path = dir.display().to_string();
         fs::read_dir(&dir).map_err(|why| OpenError::Folder { path, why })?;
         let (state, known) = State::open(&state.unwrap_or_else(|| dir.join(".sluicegate")))?;
@@ -63,7 +63,7 @@ impl FolderStore {
     }
 
     /// Looks at the folder again; what changed while running is deliberate and goes above whatever proxies run.
-    pub fn look(&mut self, touched: &BTreeSet<String>, thorough: bool, unfinished: &BTreeSet<String>, now: Duration) {
+    pub fn look(&mut self, touched: &BTreeSet<String>, thorough: bool, unfinished: &BTreeSet<String>, now: Now) {
         self.look_with(touched, thorough, unfinished, now, true);
     }
 
@@ -77,17 +77,17 @@ impl FolderStore {
         touched: &BTreeSet<String>,
         thorough: bool,
         unfinished: &BTreeSet<String>,
-        now: Duration,
+        now: Now,
         running: bool,
     ) {
-        if let Err(why) = self.folder.look(touched, thorough, unfinished, now) {
+        if let Err(why) = self.folder.look(touched, thorough, unfinished, now.at) {
             let fault = format!("cannot read the folder ({why}); everything stays as it was");
             self.tell(vec![self.whole(self.folder.path().display().to_string(), fault)]);
             return;
         }
         let plan = plan(&self.known, &self.folder.sources());
         let mut complaints = plan.complaints.clone();
-        if let Err(why) = self.carry_out(plan, running) {
+        if let Err(why) = self.carry_out(plan, running, now) {
             let fault = format!("cannot write the state ({why}); changes are not in force until it can be written");
             complaints.push(self.whole(self.state.path().display().to_string(), fault));
         }
@@ -116,7 +116,7 @@ impl FolderStore {
         own.max(rival) + 1
     }
 
-    fn carry_out(&mut self, plan: Plan, running: bool) -> io::Result<()> {
+    fn carry_out(&mut self, plan: Plan, running: bool, now: Now) -> io::Result<()> {
         if plan.put.is_empty() && plan.delete.is_empty() && plan.moved.is_empty() {
             return Ok(());
         }
@@ -126,13 +126,13 @@ impl FolderStore {
             let hosted = !split.hosts.is_empty() || self.known.get(&split.name).is_some_and(|k| k.hosted);
             let name = split.name.clone();
             let generation = self.next(&name, running);
-            known.insert(name.clone(), Known { generation, file, hosted, split: Some(split) });
+            known.insert(name.clone(), Known { generation, since: now.wall, file, hosted, split: Some(split) });
             changed.push(name);
         }
         for name in plan.delete {
             let generation = self.next(&name, running);
             if let Some(gone) = known.get_mut(&name) {
-                (gone.generation, gone.split) = (generation, None);
+                (gone.generation, gone.since, gone.split) = (generation, now.wall, None);
             }
             changed.push(name);
         }
@@ -165,7 +165,7 @@ impl FolderStore {
         split: &str,
         weights: &Weights,
         unfinished: &BTreeSet<String>,
-        now: Duration,
+        now: Now,
     ) -> Result<Set, SetError> {
         if let Some(known) = self.known.get(split) {
             // What the user wrote a moment ago comes first.
@@ -201,7 +201,7 @@ impl FolderStore {
         }
         let generation = self.next(split, true);
         let mut all = self.known.clone();
-        all.insert(split.to_owned(), Known { generation, split: Some(new), ..known.clone() });
+        all.insert(split.to_owned(), Known { generation, since: now.wall, split: Some(new), ..known.clone() });
         if changed {
             self.write(&file, split, weights, &all)?;
         } else {
@@ -248,5 +248,5 @@ impl FolderStore {
 }
 
 fn change(name: &str, known: &Known) -> Change {
-    Change { name: name.to_owned(), entry: known.entry(), hosted: known.hosted }
+    Change { name: name.to_owned(), entry: known.entry(), hosted: known.hosted, since: known.since }
 }

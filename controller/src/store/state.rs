@@ -3,6 +3,7 @@
 //! One JSON file in a folder that is locked while a controller runs. It is never changed in place: a new one is
 //! written, flushed to the disk, renamed over the old one, and the folder flushed too.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{snapshot::Entry, spec::SplitSpec};
 use std::{
@@ -23,6 +24,8 @@ const VERSION: u32 = 1;
 pub struct Known {
     /// Of the content, or of its deletion.
     pub generation: u64,
+    /// When the generation began.
+    pub since: Timestamp,
     /// The file it came from last.
     pub file: String,
     /// Lists hosts, or once did.

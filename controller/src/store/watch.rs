@@ -148,13 +148,14 @@ pub async fn run(
         let wake = [Some(next_period), pending.look_at, vanished, unfinished].into_iter().flatten().min();
         let wait = wake.unwrap_or(now + GAP).saturating_sub(now);
         let command = tokio::time::timeout(wait, queue.recv()).await;
-        let now = clock.now().at;
+        let moment = clock.now();
+        let now = moment.at;
         pending.expire(now);
         match command {
             Ok(Some(Command::Look(noticed))) => pending.take(noticed, now),
             Ok(Some(Command::SetWeights { split, weights, reply })) => {
                 let unfinished = pending.unfinished();
-                let done = with(&mut held, move |store| store.set_weights(&split, &weights, &unfinished, now)).await;
+                let done = with(&mut held, move |store| store.set_weights(&split, &weights, &unfinished, moment)).await;
                 // The asker may have gone; what was done stays done.
                 let _ = reply.send(done.unwrap_or(Err(super::SetError::Closed)));
             }
@@ -172,7 +173,7 @@ pub async fn run(
         if thorough || due {
             pending.look_at = None;
             let (touched, unfinished) = (std::mem::take(&mut pending.touched), pending.unfinished());
-            with(&mut held, move |store| store.look(&touched, thorough, &unfinished, now)).await;
+            with(&mut held, move |store| store.look(&touched, thorough, &unfinished, moment)).await;
         }
         // Only a panic takes the store away; going on without one would only look alive.
         held.as_ref()?;
