@@ -9,6 +9,7 @@
 //! * [`key`]: from a sticky key to a point; the cookies the filter issues.
 //! * [`decide`]: all of it for one request, the same behind every door.
 //! * [`codec`]: the compact encoding.
+//! * [`sorted`]: a map that is small in code.
 //! * [`snapshot`]: everything a proxy knows, with its merge rule ("never backwards") and its bytes.
 //! * [`table`]: a snapshot made ready: splits by name and by host.
 //! * [`wire`]: what filter and controller say to each other.
@@ -24,6 +25,7 @@ pub mod latency;
 pub mod name;
 pub mod pick;
 pub mod snapshot;
+pub mod sorted;
 pub mod spec;
 pub mod split;
 pub mod table;

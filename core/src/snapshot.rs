@@ -5,10 +5,10 @@
 
 use crate::{
     codec::{self, Damaged, Reader, Writer},
+    sorted::Sorted,
     spec::SplitSpec,
     wire::{Cursor, Removed, SyncAnswer},
 };
-use std::collections::BTreeMap;
 
 /// First number of the encoding, unlikely as the start of any text; an incompatible layout gets another.
 const LAYOUT: u64 = 0x5301;
@@ -48,7 +48,7 @@ pub struct Snapshot {
     /// The controller has been out of reach for longer than `on_loss` allows.
     pub lost: bool,
     /// By split name.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: Sorted<String, Entry>,
 }
 
 impl Snapshot {

@@ -18,6 +18,16 @@ const CONTINUE: u32 = 0;
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
+/// Called once per VM. Its being here also keeps the linker from wrapping every export in start-up and clean-up code.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+    }
+    // SAFETY: the linker provides it; Envoy calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+}
+
 /// Memory for bytes the host hands over; null when there is none, which the host turns into a failed call.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {

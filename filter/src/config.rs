@@ -1,13 +1,17 @@
 //! The plugin configuration: JSON from EnvoyExtensionPolicy, WasmPlugin or envoy.yaml. Parsed once; a field that is
 //! wrong is named.
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use sluicegate_core::{
     name::{self, NameError},
     spec::{Assignment, Protocol, SplitSpec, SubsetSpec},
     split::{Split, SplitError},
     wire::Subscription,
 };
+use std::{fmt, marker::PhantomData};
 use thiserror::Error;
 
 /// The subset header unless configured otherwise.
@@ -46,8 +50,8 @@ struct Raw {
     split: Option<String>,
     #[serde(default)]
     hosts: bool,
-    fallback: Option<RawFallback>,
-    on_loss: Option<RawOnLoss>,
+    fallback: Option<WordOr<RawWeights>>,
+    on_loss: Option<WordOr<RawRevert>>,
     header: Option<String>,
     token_env: Option<String>,
     #[serde(default)]
@@ -62,13 +66,6 @@ struct RawController {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "fallback must be a subset name or {\"subsets\": [{\"name\", \"weight\"}], \"default\"}")]
-enum RawFallback {
-    Subset(String),
-    Weights(RawWeights),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawWeights {
     subsets: Vec<SubsetSpec>,
@@ -76,17 +73,40 @@ struct RawWeights {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "on_loss must be \"hold\" or {\"revert\": SUBSET, \"after\": \"5m\"}")]
-enum RawOnLoss {
-    Word(String),
-    Revert(RawRevert),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRevert {
     revert: String,
     after: String,
+}
+
+/// A single word, or an object that says more.
+enum WordOr<T> {
+    Word(String),
+    Object(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for WordOr<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(WordOrVisitor(PhantomData))
+    }
+}
+
+struct WordOrVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for WordOrVisitor<T> {
+    type Value = WordOr<T>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a string or an object")
+    }
+
+    fn visit_str<E>(self, word: &str) -> Result<Self::Value, E> {
+        Ok(WordOr::Word(word.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(WordOr::Object)
+    }
 }
 
 /// What to do when the controller has been out of reach for too long.
@@ -165,11 +185,11 @@ impl Config {
     }
 }
 
-fn fallback(raw: RawFallback, subscription: &Subscription) -> Result<Split, ConfigError> {
+fn fallback(raw: WordOr<RawWeights>, subscription: &Subscription) -> Result<Split, ConfigError> {
     let (subsets, default, write_default) = match raw {
         // Which subset the routes take as default is unknown here, so the header is always written.
-        RawFallback::Subset(name) => (vec![SubsetSpec { name: name.clone(), weight: 1 }], name, true),
-        RawFallback::Weights(w) => {
+        WordOr::Word(name) => (vec![SubsetSpec { name: name.clone(), weight: 1 }], name, true),
+        WordOr::Object(w) => {
             let first = w.subsets.iter().find(|s| s.name == "main").or(w.subsets.first());
             let default = w.default.or_else(|| first.map(|s| s.name.clone())).unwrap_or_default();
             (w.subsets, default, false)
@@ -194,14 +214,14 @@ fn fallback(raw: RawFallback, subscription: &Subscription) -> Result<Split, Conf
     Split::try_from(spec).map_err(|why: SplitError| ConfigError::Field { field: "fallback", why: why.to_string() })
 }
 
-fn revert(raw: RawOnLoss) -> Result<Option<Revert>, ConfigError> {
+fn revert(raw: WordOr<RawRevert>) -> Result<Option<Revert>, ConfigError> {
     match raw {
-        RawOnLoss::Word(word) if word == "hold" => Ok(None),
-        RawOnLoss::Word(word) => Err(ConfigError::Field {
+        WordOr::Word(word) if word == "hold" => Ok(None),
+        WordOr::Word(word) => Err(ConfigError::Field {
             field: "on_loss",
             why: format!("{word:?} is neither \"hold\" nor {{\"revert\": SUBSET, \"after\": \"5m\"}}"),
         }),
-        RawOnLoss::Revert(r) => {
+        WordOr::Object(r) => {
             name::subset(&r.revert).map_err(wrong("on_loss.revert"))?;
             let after = duration(&r.after).ok_or_else(|| ConfigError::Field {
                 field: "on_loss.after",

@@ -4,9 +4,10 @@ use sluicegate_core::{
     codec::{self, Damaged},
     counts::{Counts, OUTCOMES, Outcome},
     latency::{BUCKETS, bucket},
+    sorted::Sorted,
     spec::Protocol,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 /// What one series counts: a subset at one sampling rate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,7 +152,7 @@ impl Sampler {
 
 /// Process-wide cumulative counts, kept in shared data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Totals(pub BTreeMap<Key, Counts>);
+pub struct Totals(pub Sorted<Key, Counts>);
 
 /// First number of the encoding; an incompatible layout gets another.
 const LAYOUT: u64 = 0x5302;
@@ -230,7 +231,7 @@ mod tests {
             }
             assert_eq!(ledger.dirty(1).count(), 0);
         }
-        let counts = &totals.0[&key(1)];
+        let counts = totals.0.get(&key(1)).expect("counted").clone();
         assert_eq!((counts.requests, counts.outcome(Outcome::ServerError)), (3, 3));
         assert_eq!(counts.latency.count(bucket(250_000)), 3);
         let bytes = totals.encode();

@@ -32,6 +32,8 @@ pub mod slots;
 
 #[cfg(target_family = "wasm")]
 mod abi;
+#[cfg(all(target_family = "wasm", feature = "faults"))]
+mod fault;
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]

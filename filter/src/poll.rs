@@ -10,13 +10,15 @@ use crate::{
     vm::Common,
 };
 use sluicegate_core::snapshot::Snapshot;
+use sluicegate_core::spec::SplitSpec;
+use sluicegate_core::split::Split;
 use sluicegate_core::wire::{Abilities, Ack, MAX_ANSWER, PROTOCOL, SYNC_PATH, SyncAnswer, SyncRequest};
 use std::collections::BTreeMap;
 
 /// How long the controller may hold a poll, in milliseconds.
 const HOLD_MS: u32 = 25_000;
-/// When Envoy gives up on a poll, in milliseconds.
-const TIMEOUT_MS: u32 = HOLD_MS + 10_000;
+/// How long after that Envoy gives up on a poll, in milliseconds.
+const LATE_MS: u32 = 10_000;
 /// After a failed poll the next follows after this long, plus up to twice as much at random, in milliseconds.
 const RETRY_MS: u64 = 400;
 /// An answer that brings nothing sooner than this is not followed at once, in milliseconds.
@@ -66,7 +68,7 @@ pub(crate) fn tick(root: &mut Root, common: &Common, now: u64) {
         mark_lost(root);
     }
     // Envoy answers every call sooner or later; should it not, poll again all the same.
-    if root.poll.under_way.is_some_and(|(_, since)| now > since + 2 * u64::from(TIMEOUT_MS)) {
+    if root.poll.under_way.is_some_and(|(_, since)| now > since + 2 * u64::from(HOLD_MS + LATE_MS)) {
         root.poll.under_way = None;
     }
     if root.poll.holding && root.poll.under_way.is_none() && now >= root.poll.not_before {
@@ -91,7 +93,15 @@ pub(crate) fn headers<'a>(root: &'a Root, path: &'a str) -> Vec<(&'a str, &'a st
     headers
 }
 
+/// How long the controller may hold a poll of this root. A held poll is no sign of life, so with `on_loss` there must be
+/// an answer well before the controller counts as lost.
+fn hold(root: &Root) -> u32 {
+    let half = root.config.revert.as_ref().map(|revert| revert.after / 2);
+    half.and_then(|ms| u32::try_from(ms).ok()).map_or(HOLD_MS, |ms| ms.min(HOLD_MS))
+}
+
 fn send(root: &mut Root, now: u64) {
+    let hold = hold(root);
     let snapshot = root.keys.snapshot().unwrap_or_default();
     if root.poll.full {
         root.poll.acks = acks(&snapshot, snapshot.entries.keys());
@@ -99,17 +109,20 @@ fn send(root: &mut Root, now: u64) {
     let request = SyncRequest {
         sluicegate: PROTOCOL,
         proxy: root.proxy.clone(),
+        #[cfg(not(feature = "faults"))]
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        #[cfg(feature = "faults")]
+        version: crate::fault::version(),
         abilities: Abilities { counts: cfg!(feature = "observe"), cookies: cfg!(feature = "observe") },
         subscription: root.config.subscription.clone(),
         cursor: snapshot.cursor,
-        hold: HOLD_MS,
+        hold,
         full: root.poll.full,
         acks: std::mem::take(&mut root.poll.acks),
     };
     let sent = serde_json::to_vec(&request)
         .map_err(|_| Refused(0))
-        .and_then(|body| host::post(&root.config.cluster, &headers(root, SYNC_PATH), &body, TIMEOUT_MS));
+        .and_then(|body| host::post(&root.config.cluster, &headers(root, SYNC_PATH), &body, hold + LATE_MS));
     match sent {
         Ok(token) => {
             root.poll.under_way = Some((token, now));
@@ -121,8 +134,13 @@ fn send(root: &mut Root, now: u64) {
 }
 
 fn acks<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, Ack> {
-    let known = names.filter_map(|name| Some((name.clone(), snapshot.entries.get(name)?)));
-    known.map(|(name, entry)| (name, Ack(entry.generation(), entry.digest()))).collect()
+    let mut acks = BTreeMap::new();
+    for name in names {
+        if let Some(entry) = snapshot.entries.get(name) {
+            acks.insert(name.clone(), Ack(entry.generation(), entry.digest()));
+        }
+    }
+    acks
 }
 
 fn failed(root: &mut Root, now: u64, why: &str) {
@@ -141,22 +159,28 @@ fn failed(root: &mut Root, now: u64, why: &str) {
 pub(crate) fn answered(root: &mut Root, body_size: usize, common: &Common) {
     let now = host::now_millis();
     let Some((_, since)) = root.poll.under_way.take() else { return };
-    let answer = match read(body_size) {
+    let mut answer = match read(body_size) {
         Ok(answer) => answer,
         Err(why) => return failed(root, now, &why),
     };
+    answer.splits.retain(is_usable);
+    #[cfg(feature = "faults")]
+    crate::fault::answer(&answer);
     root.poll.contact = now;
     root.poll.report_every = u64::from(answer.report);
     let touched: Vec<String> =
         answer.splits.iter().map(|s| s.name.clone()).chain(answer.removed.iter().map(|r| r.name.clone())).collect();
-    match publish(root, answer) {
-        Ok(snapshot) => root.poll.acks = acks(&snapshot, touched.iter()),
+    let news = match publish(root, answer) {
+        Ok((snapshot, news)) => {
+            root.poll.acks = acks(&snapshot, touched.iter());
+            news
+        }
         Err(Refused(status)) => return failed(root, now, &format!("shared data cannot be written (status {status})")),
-    }
+    };
     if std::mem::take(&mut root.poll.failing) {
         host::log(Level::Info, "sluicegate: the controller answers again");
     }
-    if touched.is_empty() && now.saturating_sub(since) < BUSY_MS {
+    if !news && now.saturating_sub(since) < BUSY_MS {
         root.poll.not_before = now + BUSY_MS;
     } else if root.keys.lease().0.is_some_and(|lease| lease.holder.owner == root.candidate(common).owner) {
         send(root, now);
@@ -175,8 +199,22 @@ fn read(body_size: usize) -> Result<SyncAnswer, String> {
     SyncAnswer::decode(&body).map_err(|why| format!("its answer is not a controller's: {why}"))
 }
 
-/// Merges an answer into the snapshot, then moves the version.
-fn publish(root: &Root, answer: SyncAnswer) -> Result<Snapshot, Refused> {
+/// A split that would not do never replaces one that does. Generation 0 is the fallback's.
+fn is_usable(split: &SplitSpec) -> bool {
+    let why = match Split::try_from(split.clone()) {
+        Ok(_) if split.generation > 0 => return true,
+        Ok(_) => "generations begin at 1".to_owned(),
+        Err(why) => why.to_string(),
+    };
+    let SplitSpec { name, generation, .. } = split;
+    host::log(Level::Error, &format!("sluicegate: split {name} generation {generation} is refused: {why}"));
+    false
+}
+
+/// Merges an answer into the snapshot, then moves the version. Returns also whether it brought anything new.
+fn publish(root: &Root, answer: SyncAnswer) -> Result<(Snapshot, bool), Refused> {
+    #[cfg(feature = "faults")]
+    crate::fault::before_write(root);
     let mut visible = false;
     let snapshot = root.keys.update_snapshot(|snapshot| {
         let before = snapshot.cursor;
@@ -184,10 +222,14 @@ fn publish(root: &Root, answer: SyncAnswer) -> Result<Snapshot, Refused> {
         visible |= std::mem::take(&mut snapshot.lost);
         visible || snapshot.cursor != before
     })?;
+    #[cfg(feature = "faults")]
+    if crate::fault::after_write() {
+        return Ok(snapshot);
+    }
     if visible {
         root.version.bump()?;
     }
-    Ok(snapshot)
+    Ok((snapshot, visible))
 }
 
 /// The controller has been out of reach for longer than the configuration allows.

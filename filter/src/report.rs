@@ -40,7 +40,7 @@ impl Reporter {
         let status = host::header(Map::CallResponse, ":status");
         let body = host::buffer(host::Buffer::CallResponseBody, 4_096).unwrap_or_default();
         if status.as_deref() == Some(b"200") && body.starts_with(REPORT_ANSWER) {
-            self.confirmed.0.extend(said.0);
+            said.0.into_iter().for_each(|(key, counts)| self.confirmed.0.insert(key, counts));
         }
     }
 }

@@ -6,17 +6,15 @@ use crate::{
 };
 #[cfg(feature = "observe")]
 use crate::{ledger::Ledger, slots::Slots};
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-};
+use sluicegate_core::sorted::Sorted;
+use std::cell::{Cell, RefCell};
 
 /// A root whose ticks stopped this long ago is gone (Envoy does not tell, unless every stream paid for the export).
 const ROOT_GONE_MS: u64 = 600_000;
 
 /// Ids of metrics by name. Defining the same name again would make another id and leak the first.
 #[derive(Debug, Default)]
-pub(crate) struct Metrics(BTreeMap<String, u32>);
+pub(crate) struct Metrics(Sorted<String, u32>);
 
 impl Metrics {
     /// The id of the metric with this name.
