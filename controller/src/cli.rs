@@ -1,26 +1,90 @@
 //! The command line: what was typed, and what it means.
+//!
+//! Exit codes: 0 it worked, 1 it failed, 2 the command line was wrong.
 
+mod client;
+mod crds;
+mod describe;
+mod get;
 mod serve;
+mod set_weight;
+mod text;
+mod watch;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use sluicegate_core::name;
 
 /// Splits traffic in Envoy by weight, with proof that every proxy obeys.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Verb,
+    verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the controller on a folder of YAML.
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    /// List splits or proxies.
+    Get(get::Get),
+    /// Show one split: weights, conditions, proxies, counts.
+    Describe(describe::Describe),
+    /// Follow one split until interrupted.
+    Watch(watch::Watch),
+    /// Change weights of a split, in the user's file, and wait until every proxy obeys.
+    SetWeight(set_weight::SetWeight),
+    /// Print the Kubernetes CRDs.
+    Crds,
+}
+
+/// Where the controller is, and how to print.
+#[derive(Debug, Args)]
+struct Common {
+    /// The admin port of the controller.
+    #[arg(long, value_name = "URL", env = "SLUICEGATE_ADMIN", default_value = "http://127.0.0.1:7071")]
+    admin: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// As the admin port gives it.
+    Json,
+    /// The same as YAML.
+    Yaml,
 }
 
 /// Runs what was asked for.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
-        Verb::Serve(serve) => serve::run(serve),
+    match cli.verb {
+        Verb::Serve(serve) => serve::run(*serve),
+        Verb::Get(get) => get::run(&get),
+        Verb::Describe(describe) => describe::run(&describe),
+        Verb::Watch(watch) => watch::run(&watch),
+        Verb::SetWeight(set) => set_weight::run(&set),
+        Verb::Crds => crds::run(),
     }
+}
+
+/// `backend` means `default/backend`.
+fn split_name(typed: &str) -> Result<String, String> {
+    let full = if typed.contains('/') { typed.to_owned() } else { format!("default/{typed}") };
+    name::split(&full).map_err(|why| why.to_string())?;
+    Ok(full)
+}
+
+/// Prints as JSON or YAML; `None` when a table is wanted.
+fn print_as(output: Output, value: &impl Serialize) -> Option<anyhow::Result<()>> {
+    let text = match output {
+        Output::Table => return None,
+        Output::Json => serde_json::to_string_pretty(value).map_err(anyhow::Error::from),
+        Output::Yaml => serde_saphyr::to_string(value).map_err(anyhow::Error::from),
+    };
+    Some(text.and_then(|text| text::print(&format!("{}\n", text.trim_end()))))
 }

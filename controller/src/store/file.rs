@@ -5,7 +5,7 @@ use super::{
     edit::{self, with_weights},
     folder::Folder,
     plan::{Plan, plan},
-    state::{Draft, Known, State, StateError},
+    state::{Draft, Known, State, StateError, sync_folder},
 };
 use crate::{api::nearest::hint, clock::Now};
 use sluicegate_core::split::Split;
@@ -13,6 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::PathBuf,
+    thread,
     time::Duration,
 };
 use thiserror::Error;
@@ -202,13 +203,18 @@ impl FolderStore {
         let generation = self.next(split, true);
         let mut all = self.known.clone();
         all.insert(split.to_owned(), Known { generation, since: now.wall, split: Some(new), ..known.clone() });
-        if changed {
-            self.write(&file, split, weights, &all)?;
-        } else {
-            self.state.save(&all).map_err(|why| self.state_failed(&why))?;
-        }
+        let written = match changed {
+            true => Some(self.write(&file, split, weights, &all)?),
+            false => {
+                self.state.save(&all).map_err(|why| self.state_failed(&why))?;
+                None
+            }
+        };
         self.known = all;
         self.publish(&[split.to_owned()]);
+        if let Some(Err(why)) = written.map(|path| sync_folder(&path)) {
+            warn!(split, %why, "the new weights are in force, but a crash of the machine could undo the file");
+        }
         Ok(Set { generation, changed })
     }
 
@@ -220,7 +226,7 @@ impl FolderStore {
         split: &str,
         weights: &Weights,
         known: &BTreeMap<String, Known>,
-    ) -> Result<(), SetError> {
+    ) -> Result<PathBuf, SetError> {
         let not_editable = |why: String| SetError::NotEditable { file: file.to_owned(), why };
         let failed = |why: io::Error| SetError::Write { file: file.to_owned(), why: why.to_string() };
         let text = self.folder.text(file).ok_or_else(|| not_editable("it could not be read".to_owned()))?;
@@ -231,15 +237,21 @@ impl FolderStore {
         if permissions.readonly() {
             return Err(not_editable("it is read-only".to_owned()));
         }
-        let draft = Draft::write(&path, new.as_bytes(), Some(permissions)).map_err(failed)?;
-        self.state.save(known).map_err(|why| self.state_failed(&why))?;
+        // Two flushes at once take as long as one.
+        let (draft, state) = thread::scope(|scope| {
+            let state = scope.spawn(|| self.state.draft(known));
+            (Draft::write(&path, new.as_bytes(), Some(permissions)), state.join())
+        });
+        let state = state.unwrap_or_else(|_| Err(io::Error::other("writing it ended in a panic")));
+        let (draft, state) = (draft.map_err(failed)?, state.map_err(|why| self.state_failed(&why))?);
+        state.commit().and_then(|()| sync_folder(self.state.path())).map_err(|why| self.state_failed(&why))?;
         if let Err(why) = draft.commit() {
             // Best effort: if this fails too, a number is skipped, which harms nobody.
             let _ = self.state.save(&self.known);
             return Err(failed(why));
         }
         self.folder.wrote(file, new);
-        Ok(())
+        Ok(path)
     }
 
     fn state_failed(&self, why: &io::Error) -> SetError {

@@ -132,8 +132,14 @@ impl State {
 
     /// Makes this what is remembered. When it returns, a crash cannot undo it.
     pub fn save(&self, splits: &BTreeMap<String, Known>) -> io::Result<()> {
+        self.draft(splits)?.commit()?;
+        sync_folder(&self.path)
+    }
+
+    /// The first half of [`Self::save`]; the rest is to rename it and to flush the folder.
+    pub fn draft(&self, splits: &BTreeMap<String, Known>) -> io::Result<Draft> {
         let bytes = serde_json::to_vec(&ToDisk { version: VERSION, splits })?;
-        Draft::write(&self.path, &bytes, None)?.commit()
+        Draft::write(&self.path, &bytes, None)
     }
 
     /// Where it is.
@@ -165,11 +171,15 @@ impl Draft {
 
     /// Puts it in the place of the file.
     pub fn commit(self) -> io::Result<()> {
-        fs::rename(&self.temporary, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        fs::rename(&self.temporary, &self.path)
+    }
+}
+
+/// Makes the renaming of a file survive a crash of the machine.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

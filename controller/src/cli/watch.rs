@@ -1,0 +1,69 @@
+//! `sluicegate watch`.
+
+use super::{
+    Common, Output,
+    client::Client,
+    describe,
+    get::{acked, condition},
+    print_as, split_name, text,
+};
+use crate::admin::model::Split;
+use anyhow::Result;
+use clap::Args;
+use std::{
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
+
+/// Often enough to look alive, seldom enough to cost nothing.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Options of `watch`.
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    /// The split: NAME, or NAMESPACE/NAME.
+    #[arg(value_parser = split_name)]
+    name: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(watch: &Watch) -> Result<()> {
+    let client = Client::new(&watch.common.admin);
+    let path = format!("/v1/splits/{}", watch.name);
+    let redraw = stdout().is_terminal() && watch.common.output == Output::Table;
+    let mut last = String::new();
+    loop {
+        let split: Split = client.get(&path, Duration::ZERO)?;
+        if redraw {
+            // Home, and clear what is below: no flicker.
+            let screen = describe::render(&split, text::colour()).replace('\n', "\x1b[K\n");
+            text::print(&format!("\x1b[H{screen}\x1b[J"))?;
+        } else {
+            let now = line(&split);
+            if now != last {
+                print_as(watch.common.output, &split).unwrap_or_else(|| text::print(&now))?;
+                last = now;
+            }
+        }
+        pause();
+    }
+}
+
+fn line(split: &Split) -> String {
+    let status = |kind| condition(split, kind).map_or("Unknown", |c| c.status.as_str());
+    format!(
+        "{} {} generation={} acked={} accepted={} propagated={}\n",
+        split.name,
+        text::weights(&split.subsets),
+        split.generation.unwrap_or(0),
+        acked(split).0,
+        status("Accepted"),
+        status("Propagated"),
+    )
+}
+
+#[expect(clippy::disallowed_methods, reason = "redraws at a pace for people; waits for nothing")]
+fn pause() {
+    std::thread::sleep(PERIOD);
+}
