@@ -228,10 +228,18 @@ fn lines(split: &Split, plugin: u64, ledger: &mut Ledger) -> Vec<(u32, Sampler)>
     split.subsets.iter().map(line).collect()
 }
 
+/// Envoy sends a header value as it is, line ends too.
+fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// `Bearer …` from an environment variable of the VM.
 fn token(variable: &str) -> Result<String, String> {
     match std::env::var(variable) {
-        Ok(token) if !token.trim().is_empty() => Ok(format!("Bearer {}", token.trim())),
+        Ok(token) if is_token(token.trim()) => Ok(format!("Bearer {}", token.trim())),
+        Ok(token) if !token.trim().is_empty() => {
+            Err(format!("plugin configuration, field token_env: {variable} must hold visible ASCII without spaces"))
+        }
         _ => Err(format!(
             "plugin configuration, field token_env: environment variable {variable} is empty or not passed to the VM; \
              list it in the VM's environment_variables (EnvoyExtensionPolicy: env.hostKeys; WasmPlugin: vmConfig.env)"
