@@ -33,6 +33,7 @@ check: ## formats, lints, docs, licences
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p sluicegate-filter --target $(WASI) -- -D warnings
 	$(CARGO) clippy -p sluicegate-filter --target $(WASI) --no-default-features -- -D warnings
+	$(CARGO) clippy -p sluicegate-filter --target $(WASI) --features faults -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	PATH="$(CURDIR)/.tools:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
 
@@ -47,7 +48,7 @@ core-wasm: ## the tests of core again, on wasm32-unknown-unknown under Node
 generated: ## committed files that a program makes are what it makes today
 	@tools/check-generated.sh
 
-e2e: wasm ## the tests on a real Envoy with the real controller
+e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy
 	$(CARGO) build -p sluicegate
 	$(CARGO) test -p sluicegate-tests --test e2e
@@ -64,9 +65,10 @@ local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C s
 
 bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request costs, beside rivals; what a weight change costs
 	@$(TOOLS) envoy
-	@$(CARGO) build --quiet --release -p sluicegate
+	@# The controller as the tests build it: it is not in the path of a request, and a release build takes minutes.
+	@$(CARGO) build --quiet -p sluicegate
 	@$(CARGO) build --quiet --release -p sluicegate-tests --bin bench
-	@target/release/bench $(BENCH)
+	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/debug/sluicegate}" target/release/bench $(BENCH)
 
 fmt: ## format the sources
 	$(CARGO) fmt --all
@@ -92,6 +94,8 @@ target/wasm/sluicegate.wasm: FORCE
 # In a folder of its own: with two sets of features in one, each build would throw the other away.
 target/wasm/sluicegate-split.wasm: FORCE
 	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm,target/split)
+target/wasm/sluicegate-faults.wasm: FORCE
+	$(call module,-p sluicegate-filter --features faults,sluicegate_filter.wasm,target/faults)
 target/wasm/bench-raw-noop.wasm: FORCE
 	$(call module,-p bench-raw-noop,bench_raw_noop.wasm,target)
 target/wasm/bench-sdk-noop.wasm: FORCE
@@ -101,6 +105,9 @@ dist/sluicegate.wasm: target/wasm/sluicegate.wasm tools/link.mjs
 	@node tools/link.mjs $< $@ --keep $(KEEP_COUNT)
 dist/sluicegate-split.wasm: target/wasm/sluicegate-split.wasm tools/link.mjs
 	@node tools/link.mjs $< $@ --keep $(KEEP_SPLIT)
+# The filter with deliberate faults (filter/src/fault.rs), for the tests only.
+dist/sluicegate-faults.wasm: target/wasm/sluicegate-faults.wasm tools/link.mjs
+	@node tools/link.mjs $< $@ --keep $(KEEP_COUNT)
 dist/bench-raw-noop.wasm: target/wasm/bench-raw-noop.wasm tools/link.mjs
 	@node tools/link.mjs $< $@ --keep $(KEEP_RAW_NOOP)
 # The rival on the SDK keeps all its exports and is not optimised further: that is how such filters are shipped.
