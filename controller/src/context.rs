@@ -3,11 +3,10 @@
 use crate::{
     admin::metrics::PROPAGATION,
     clock::{Clock, Now},
-    hub::{Hub, PollId, Reply, Wake, record::Propagated},
+    hub::{Hub, answer::Answer, PollId, Reply, Wake, record::Propagated},
     store::{self, Change, Complaint, Sink},
     tally::Tally,
 };
-use bytes::Bytes;
 use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 use sluicegate_core::wire::SyncRequest;
@@ -37,7 +36,7 @@ pub struct Inner {
     /// Of each split: whether its newest document is in force, and since when that is so.
     accepted: HashMap<String, (bool, Timestamp)>,
     started: Timestamp,
-    held: HashMap<PollId, oneshot::Sender<Bytes>>,
+    held: HashMap<PollId, oneshot::Sender<Arc<Answer>>>,
 }
 
 /// Counted since the start.
@@ -70,14 +69,14 @@ pub struct Context {
 pub struct Held {
     context: Context,
     id: PollId,
-    answer: oneshot::Receiver<Bytes>,
+    answer: oneshot::Receiver<Arc<Answer>>,
 }
 
 /// What a sync gets.
 #[derive(Debug)]
 pub enum Synced {
     /// This, at once.
-    Answer(Bytes),
+    Answer(Arc<Answer>),
     /// To be waited for.
     Held(Held),
 }
@@ -139,7 +138,7 @@ impl Context {
         inner.totals.syncs += 1;
         let reply = inner.hub.sync(request, now);
         let synced = match reply {
-            Reply::Answer(body) => Synced::Answer(body),
+            Reply::Answer(answer) => Synced::Answer(answer),
             Reply::Held(id) => {
                 let (sender, answer) = oneshot::channel();
                 inner.held.insert(id, sender);
@@ -187,22 +186,20 @@ impl Context {
 
 impl Held {
     /// Waits for news, at most this long, and not beyond the end of the process.
-    pub async fn wait(mut self, hold: Duration) -> Bytes {
+    /// `None`: there is nothing to say, which does not happen while the process runs.
+    pub async fn wait(mut self, hold: Duration) -> Option<Arc<Answer>> {
         let mut closing = self.context.closing();
         let answer = tokio::select! {
             answer = tokio::time::timeout(hold, &mut self.answer) => answer.ok().and_then(Result::ok),
             _ = closing.wait_for(|closing| *closing) => None,
         };
-        if let Some(body) = answer {
-            return body;
+        if answer.is_some() {
+            return answer;
         }
         let now = self.context.clock.now();
         let expired = self.context.lock().hub.expire(self.id, now);
-        match expired {
-            Some(body) => body,
-            // It was answered in this very moment.
-            None => self.answer.try_recv().unwrap_or_default(),
-        }
+        // If it is not there any more, it was answered in this very moment.
+        expired.or_else(|| self.answer.try_recv().ok())
     }
 }
 
@@ -222,11 +219,11 @@ impl Sink for Context {
         for change in &changes {
             inner.accepted.entry(change.name.clone()).or_insert((true, now.wall));
         }
-        for Wake { polls, body } in inner.hub.publish(changes, now) {
+        for Wake { polls, answer } in inner.hub.publish(changes, now) {
             for id in polls {
                 if let Some(sender) = inner.held.remove(&id) {
                     // Fails only when the peer hung up meanwhile.
-                    let _ = sender.send(body.clone());
+                    let _ = sender.send(Arc::clone(&answer));
                 }
             }
         }

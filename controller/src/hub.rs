@@ -5,20 +5,19 @@
 //! they are for. Pure: no clock, no socket, no task; a held poll is a number. Costs are in proportion to what changed
 //! and to who subscribes to it: one answer is made per change and shared by all polls it is for.
 //!
+//! * [`answer`]: what a poll gets, made once and shared.
 //! * [`record`]: one split and how far it has spread.
 //! * [`proxy`]: one proxy, its acks and whether it is alive.
 //! * [`view`]: what people get to see.
 
-mod answer;
+pub mod answer;
 mod proxies;
 pub mod proxy;
 pub mod record;
-#[cfg(test)]
-mod tests;
 pub mod view;
 
 use crate::{clock::Now, store::Change};
-use bytes::Bytes;
+use answer::Answer;
 use proxy::Proxy;
 use record::{Propagated, Record};
 use sluicegate_core::wire::{Ack, Cursor, Subscription, SyncRequest};
@@ -43,7 +42,7 @@ pub type PollId = u64;
 #[derive(Debug)]
 pub enum Reply {
     /// This, at once.
-    Answer(Bytes),
+    Answer(Arc<Answer>),
     /// Nothing new yet.
     Held(PollId),
 }
@@ -54,7 +53,7 @@ pub struct Wake {
     /// For these; they are held no longer.
     pub polls: Vec<PollId>,
     /// What they get.
-    pub body: Bytes,
+    pub answer: Arc<Answer>,
 }
 
 #[derive(Debug)]
@@ -86,7 +85,7 @@ pub struct Hub {
     by_hosts: Topic,
     next_poll: PollId,
     /// The full answer for host subscribers and the sequence number it was made at.
-    full: Option<(u64, Bytes)>,
+    full: Option<(u64, Arc<Answer>)>,
     strays: HashMap<String, u64>,
     propagated: Vec<Propagated>,
 }
@@ -166,12 +165,12 @@ impl Hub {
             if same { current.push(id) } else { stale.push(id) }
         }
         if !current.is_empty() {
-            wakes.push(Wake { polls: current, body: self.answer(names, self.seq) });
+            wakes.push(Wake { polls: current, answer: self.answer(names, self.seq) });
         }
         if !stale.is_empty() {
             // A poll from before the proxy's filter was told to serve something else: what it brings must not make
             // the proxy believe that it is up to date with what it serves now. 0 is before everything.
-            wakes.push(Wake { polls: stale, body: self.answer(names, 0) });
+            wakes.push(Wake { polls: stale, answer: self.answer(names, 0) });
         }
     }
 
@@ -204,7 +203,7 @@ impl Hub {
     }
 
     /// The hold of a poll has run out: its empty answer. `None` when it was answered meanwhile.
-    pub fn expire(&mut self, poll: PollId, now: Now) -> Option<Bytes> {
+    pub fn expire(&mut self, poll: PollId, now: Now) -> Option<Arc<Answer>> {
         let seq = self.close(poll, now)?;
         Some(self.answer(&[], seq))
     }

@@ -1,4 +1,7 @@
 //! `POST /v1/sync`: a proxy says what it runs and waits for what is new.
+//!
+//! Filters speak the compact encoding, people and tests JSON: the content type of a message tells, and `accept` says what
+//! the answer is to be.
 
 use crate::{
     context::{Context, Synced},
@@ -7,11 +10,18 @@ use crate::{
 use axum::{
     body::Bytes,
     extract::{State, rejection::BytesRejection},
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
-use sluicegate_core::wire::{PROTOCOL, SyncRequest};
+use sluicegate_core::{
+    codec::Damaged,
+    message::MEDIA_TYPE,
+    wire::{PROTOCOL, SyncRequest},
+};
 use std::time::Duration;
 
 /// Shortest and longest hold in ms, whatever the proxy asks for: no busy loop, and no poll beyond usual timeouts.
@@ -20,8 +30,12 @@ const HOLD: std::ops::RangeInclusive<u32> = 1_000..=50_000;
 pub const MAX_BODY: usize = 8 << 20;
 
 /// Handles a sync.
-pub async fn sync(State(context): State<Context>, body: Result<Bytes, BytesRejection>) -> Response {
-    let request = match understood(body, |r: &SyncRequest| r.sluicegate) {
+pub async fn sync(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let request = match understood(&headers, body, SyncRequest::decode, |r| r.sluicegate) {
         Ok(request) => request,
         Err(refusal) => {
             context.lock().totals.refused += 1;
@@ -29,22 +43,37 @@ pub async fn sync(State(context): State<Context>, body: Result<Bytes, BytesRejec
         }
     };
     let hold = Duration::from_millis(request.hold.clamp(*HOLD.start(), *HOLD.end()).into());
-    let body = match context.sync(request, context.clock.now()) {
-        Synced::Answer(body) => body,
+    let answer = match context.sync(request, context.clock.now()) {
+        Synced::Answer(answer) => Some(answer),
         Synced::Held(held) => held.wait(hold).await,
     };
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
+    match answer {
+        Some(answer) if is_compact(&headers, ACCEPT) => ([(CONTENT_TYPE, MEDIA_TYPE)], answer.compact()).into_response(),
+        Some(answer) => ([(CONTENT_TYPE, "application/json")], answer.json()).into_response(),
+        None => teach(StatusCode::SERVICE_UNAVAILABLE, "the controller is shutting down; try again"),
+    }
 }
 
-/// The message, if it is one of this protocol; otherwise what to answer. Whatever its content type says: a filter may
-/// not send one.
+/// Whether this header names the compact encoding.
+fn is_compact(headers: &HeaderMap, name: axum::http::HeaderName) -> bool {
+    headers.get(name).is_some_and(|value| value.as_bytes() == MEDIA_TYPE.as_bytes())
+}
+
+/// The message, if it is one of this protocol; otherwise what to answer. Whatever is not said to be compact is JSON.
 pub fn understood<T: DeserializeOwned>(
+    headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
+    decode: impl Fn(&[u8]) -> Result<T, Damaged>,
     version: impl Fn(&T) -> u32,
 ) -> Result<T, Response> {
     let body = body.map_err(|why| teach(why.status(), why.body_text()))?;
-    let message: T = serde_json::from_slice(&body).map_err(|why| {
-        teach(StatusCode::BAD_REQUEST, format!("not understood: {why}; this port is for the Sluicegate filter"))
+    let message = match is_compact(headers, CONTENT_TYPE) {
+        true => decode(&body).map_err(|why| why.to_string()),
+        false => serde_json::from_slice(&body).map_err(|why| why.to_string()),
+    };
+    let message = message.map_err(|why| {
+        let advice = "this port is for the Sluicegate filter; use a filter and a controller of the same release";
+        teach(StatusCode::BAD_REQUEST, format!("not understood: {why}; {advice}"))
     })?;
     match version(&message) {
         PROTOCOL => Ok(message),

@@ -5,13 +5,18 @@ use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use sluicegate_core::wire::{PROTOCOL, Report, ReportAnswer};
 
 /// Handles a report.
-pub async fn report(State(context): State<Context>, body: Result<Bytes, BytesRejection>) -> Response {
-    let report = match understood(body, |r: &Report| r.sluicegate) {
+pub async fn report(
+    State(context): State<Context>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let report = match understood(&headers, body, Report::decode, |r| r.sluicegate) {
         Ok(report) => report,
         Err(refusal) => {
             context.lock().totals.refused += 1;

@@ -13,6 +13,13 @@ use sluicegate_core::spec::SplitSpec;
 const LATER: [&str; 3] = ["CanaryDeploy", "CanaryTest", "Judgment"];
 const KINDS: [&str; 4] = ["TrafficSplit", "CanaryDeploy", "CanaryTest", "Judgment"];
 
+/// The reason of documents that are meant for somebody else.
+pub const FOREIGN: &str = "Foreign";
+
+fn is_foreign(api_version: &str) -> bool {
+    api_version.split('/').next() != API_VERSION.split('/').next()
+}
+
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -130,7 +137,10 @@ fn document(part: Part<'_>) -> Document {
     };
     let metadata = head.metadata.unwrap_or(Metadata { name: None, namespace: None });
     let name = metadata.name.map(|name| format!("{}/{name}", metadata.namespace.as_deref().unwrap_or("default")));
-    let split = if head.api_version.as_deref() != Some(API_VERSION) {
+    let split = if !KINDS.contains(&kind.as_str()) && head.api_version.as_deref().is_none_or(is_foreign) {
+        // A folder may hold what else kubectl is given.
+        Err(problem(&["kind".into()], FOREIGN, format!("kind {kind} is not ours")))
+    } else if head.api_version.as_deref() != Some(API_VERSION) {
         let given = head.api_version.as_deref().unwrap_or("missing");
         let message = format!("apiVersion is {given}; this controller reads apiVersion: {API_VERSION}");
         Err(problem(&["apiVersion".into()], "Invalid", message))

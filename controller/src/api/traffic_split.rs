@@ -66,6 +66,7 @@ pub struct SubsetEntry {
     /// A DNS label: the value of the subset header.
     pub name: String,
     /// Its share, relative to the sum of all weights.
+    #[schemars(with = "i64", range(min = 0, max = 4_294_967_295_u64))]
     pub weight: u32,
 }
 
@@ -144,6 +145,7 @@ pub enum ProtocolKind {
 pub struct TrafficSplitStatus {
     /// The generation in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>")]
     pub generation: Option<u64>,
     /// The weights in force, as text: `v1=90 v2=10`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

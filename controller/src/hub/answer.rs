@@ -1,4 +1,4 @@
-//! Answers, serialised once and shared by all polls they are for.
+//! Answers, made once and shared by all polls they are for.
 
 use super::Hub;
 use bytes::Bytes;
@@ -6,11 +6,37 @@ use sluicegate_core::{
     snapshot::Entry,
     wire::{Cursor, PROTOCOL, Removed, Subscription, SyncAnswer},
 };
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// An answer with its bytes, which are made when the first poll needs them.
+#[derive(Debug)]
+pub struct Answer {
+    /// What it says.
+    pub message: SyncAnswer,
+    compact: OnceLock<Bytes>,
+    json: OnceLock<Bytes>,
+}
+
+impl Answer {
+    fn new(message: SyncAnswer) -> Self {
+        Self { message, compact: OnceLock::new(), json: OnceLock::new() }
+    }
+
+    /// For filters.
+    pub fn compact(&self) -> Bytes {
+        self.compact.get_or_init(|| self.message.encode().into()).clone()
+    }
+
+    /// For people and tests.
+    pub fn json(&self) -> Bytes {
+        // Maps with text keys, numbers and text: nothing in the type can fail to be written.
+        self.json.get_or_init(|| serde_json::to_vec(&self.message).unwrap_or_default().into()).clone()
+    }
+}
 
 impl Hub {
     /// These splits as they are now.
-    pub(super) fn answer(&self, names: &[Arc<str>], seq: u64) -> Bytes {
+    pub(super) fn answer(&self, names: &[Arc<str>], seq: u64) -> Arc<Answer> {
         let cursor = Cursor { instance: self.instance, seq };
         let mut answer =
             SyncAnswer { sluicegate: PROTOCOL, cursor, splits: Vec::new(), removed: Vec::new(), report: self.report };
@@ -23,22 +49,21 @@ impl Hub {
                 None => {}
             }
         }
-        // Maps with text keys, numbers and text: nothing in the type can fail to be written.
-        serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default()
+        Arc::new(Answer::new(answer))
     }
 
     /// All there is, deleted splits included: a proxy may still have them.
-    pub(super) fn full_answer(&mut self, subscription: &Subscription) -> Bytes {
+    pub(super) fn full_answer(&mut self, subscription: &Subscription) -> Arc<Answer> {
         let names = self.since(subscription, 0);
         if *subscription != Subscription::Hosts {
             return self.answer(&names, self.seq);
         }
         match &self.full {
-            Some((seq, body)) if *seq == self.seq => body.clone(),
+            Some((seq, answer)) if *seq == self.seq => Arc::clone(answer),
             _ => {
-                let body = self.answer(&names, self.seq);
-                self.full = Some((self.seq, body.clone()));
-                body
+                let answer = self.answer(&names, self.seq);
+                self.full = Some((self.seq, Arc::clone(&answer)));
+                answer
             }
         }
     }

@@ -45,7 +45,7 @@ impl Hub {
             proxy.needs = self.seq;
         }
         if request.full {
-            proxy.acks.retain(|name, _| request.acks.contains_key(name.as_ref()));
+            proxy.acks.retain(|name, _| request.acks.get(name.as_ref()).is_some());
         }
         self.take_acks(request, whole, now);
         if whole {
@@ -57,7 +57,7 @@ impl Hub {
         let mut touched = Vec::new();
         let Some(proxy) = self.proxies.get_mut(&request.proxy.epoch) else { return };
         let mut strays = Vec::new();
-        for (name, ack) in &request.acks {
+        for (name, ack) in request.acks.iter() {
             if proxy.acks.get(name.as_str()).is_some_and(|known| known.ack == *ack) {
                 continue;
             }

@@ -5,7 +5,7 @@
 //! its hosts; only a document that is really gone deletes its split.
 
 use super::{Complaint, state::Known};
-use crate::api::document::Document;
+use crate::api::document::{Document, FOREIGN};
 use sluicegate_core::spec::SplitSpec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -63,6 +63,7 @@ pub fn plan(known: &BTreeMap<String, Known>, sources: &[Source]) -> Plan {
         for document in &source.documents {
             match (&document.name, &document.split) {
                 (Some(name), _) => candidates.entry(name).or_default().push(Candidate { file, document }),
+                (None, Err(problem)) if problem.reason == FOREIGN => {}
                 (None, Err(problem)) => {
                     // A kind that is not acted on cannot have been a split.
                     if document.kind.is_none() || problem.reason == "Invalid" {
