@@ -11,9 +11,14 @@ pub(crate) enum Part {
     Workers,
     /// Cost per request by number of splits.
     Flat,
+    /// What a weight change takes.
+    Propagation,
 }
 
-const ALL: [(&str, Part); 3] = [("hotpath", Part::Hotpath), ("workers", Part::Workers), ("flat", Part::Flat)];
+const ALL: [(&str, Part); 4] =
+    [("hotpath", Part::Hotpath), ("workers", Part::Workers), ("flat", Part::Flat), ("propagation", Part::Propagation)];
+
+const USAGE: &str = "usage: bench [hotpath] [workers] [flat] [propagation] [--starts 5] [--rounds 60] [--slice 500] [--only NAME] [--changes 200]";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
@@ -26,11 +31,13 @@ pub(crate) struct Args {
     pub(crate) slice: u64,
     /// Only variants whose name contains this (and what they are compared with).
     pub(crate) only: Option<String>,
+    /// Weight changes of the propagation part.
+    pub(crate) changes: usize,
 }
 
 impl Args {
     pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
-        let mut args = Self { parts: Vec::new(), starts: 5, rounds: 60, slice: 500, only: None };
+        let mut args = Self { parts: Vec::new(), starts: 5, rounds: 60, slice: 500, only: None, changes: 200 };
         let mut words = words;
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
@@ -38,12 +45,11 @@ impl Args {
                 "--starts" => args.starts = value()?.parse().context("--starts is a number")?,
                 "--rounds" => args.rounds = value()?.parse().context("--rounds is a number")?,
                 "--slice" => args.slice = value()?.parse().context("--slice is a number")?,
+                "--changes" => args.changes = value()?.parse().context("--changes is a number")?,
                 "--only" => args.only = Some(value()?),
                 name => match ALL.iter().find(|(known, _)| *known == name) {
                     Some((_, part)) => args.parts.push(*part),
-                    None => bail!(
-                        "usage: bench [hotpath] [workers] [flat] [--starts 5] [--rounds 60] [--slice 500] [--only NAME]"
-                    ),
+                    None => bail!("{USAGE}"),
                 },
             }
         }

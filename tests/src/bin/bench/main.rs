@@ -7,6 +7,7 @@
 mod args;
 mod hotpath;
 mod machine;
+mod propagation;
 mod rig;
 mod samples;
 mod table;
@@ -25,6 +26,7 @@ fn main() -> Result<()> {
             Part::Hotpath => hotpath::run(&args, 1, &variants::one_worker)?,
             Part::Workers => hotpath::run(&args, 2, &variants::two_workers)?,
             Part::Flat => hotpath::run(&args, 1, &variants::flat)?,
+            Part::Propagation => propagation::run(&args)?,
         }
     }
     Ok(())

@@ -95,7 +95,7 @@ fn plain(name: &'static str) -> Variant {
 
 fn ours(name: &'static str, artefact: &str, mut config: serde_json::Value, cluster: &str) -> Variant {
     config["controller"] = json!({ "cluster": cluster });
-    let module = paths::repo().join("dist").join(artefact);
+    let module = paths::wasm(artefact).expect("the rig has checked that it is built");
     // Each in a VM of its own: one variant's weights and counts are not another's.
     let plugin = Wasm { name: name.replace([',', ' '], "-"), vm_id: name.into(), ..Wasm::new(&module, config) };
     let mut one = plain(name);
