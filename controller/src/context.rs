@@ -3,7 +3,7 @@
 use crate::{
     admin::metrics::PROPAGATION,
     clock::{Clock, Now},
-    hub::{Hub, answer::Answer, PollId, Reply, Wake, record::Propagated},
+    hub::{Hub, PollId, Reply, Wake, answer::Answer, record::Propagated},
     store::{self, Change, Complaint, Sink},
     tally::Tally,
 };
@@ -136,6 +136,9 @@ impl Context {
     pub fn sync(&self, request: SyncRequest, now: Now) -> Synced {
         let mut inner = self.lock();
         inner.totals.syncs += 1;
+        if request.cursor.is_some_and(|cursor| cursor.instance != inner.hub.cursor().instance) {
+            inner.tally.meet(request.proxy.epoch, now.at);
+        }
         let reply = inner.hub.sync(request, now);
         let synced = match reply {
             Reply::Answer(answer) => Synced::Answer(answer),

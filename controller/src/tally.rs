@@ -25,6 +25,8 @@ const MAX_SERIES: usize = 65_536;
 const MAX_SUBSETS: usize = 65_536;
 /// Proxies, the longest silent ones go first.
 const MAX_PROXIES: usize = 65_536;
+/// So long after we met it, a proxy older than this process may still tell for the first time what it counted before.
+const CATCHING_UP: Duration = Duration::from_secs(10);
 /// A proxy that has not reported for this long is forgotten; its counts stay in the totals.
 const FORGET: Duration = Duration::from_secs(3600);
 
@@ -68,6 +70,8 @@ struct Subset {
 struct Reporter {
     last: HashMap<(String, String, u32), Counts>,
     heard: Duration,
+    /// Until then what it says for the first time is what it counted before we knew it.
+    catching_up: Duration,
 }
 
 /// See the module.
@@ -102,6 +106,14 @@ impl Window {
 }
 
 impl Tally {
+    /// A proxy that other controllers knew before: its first counts belong to the totals, not to the last minute.
+    pub fn meet(&mut self, epoch: u64, now: Duration) {
+        if self.reporters.len() < MAX_PROXIES {
+            let reporter = || Reporter { heard: now, catching_up: now + CATCHING_UP, ..Reporter::default() };
+            self.reporters.entry(epoch).or_insert_with(reporter);
+        }
+    }
+
     /// Takes a report: adds what came on top of the last report of the same proxy.
     pub fn take(&mut self, report: Report, now: Duration) {
         let epoch = report.proxy.epoch;
@@ -125,10 +137,10 @@ impl Tally {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        let delta = match reporter.last.get(&key) {
+        let (delta, recent) = match reporter.last.get(&key) {
             // What went backwards began anew.
-            Some(last) => counts.since(last).unwrap_or_else(|| counts.clone()),
-            None => counts.clone(),
+            Some(last) => (counts.since(last).unwrap_or_else(|| counts.clone()), true),
+            None => (counts.clone(), now >= reporter.catching_up),
         };
         reporter.last.insert(key, counts);
         if delta.is_empty() {
@@ -136,6 +148,9 @@ impl Tally {
         }
         let entry = self.subsets.entry(name).or_default();
         entry.total.add(&delta, sample);
+        if !recent {
+            return;
+        }
         let step = step(now);
         match entry.steps.back_mut() {
             Some((last, sums)) if *last == step => sums.add(&delta, sample),

@@ -68,9 +68,9 @@ pub struct Subset {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counted {
-    /// Since the controller started; exact.
+    /// Of all proxies since they started; exact.
     pub requests: u64,
-    /// Since the controller started, by outcome (2xx, 5xx, local …); scaled up by the sampling rate.
+    /// Of all proxies since they started, by outcome (2xx, 5xx, local …); scaled up by the sampling rate.
     pub outcomes: BTreeMap<String, u64>,
     /// The same as they were observed.
     pub observed: BTreeMap<String, u64>,

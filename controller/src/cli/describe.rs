@@ -96,7 +96,7 @@ fn subsets(split: &Split, colour: bool) -> String {
     if let Some(seconds) = window {
         let _ = writeln!(
             out,
-            "(requests since the controller started; rates, errors, latencies of the last {seconds:.0} s)"
+            "(requests since the proxies started; rates, errors, latencies of the last {seconds:.0} s)"
         );
     }
     out
