@@ -74,8 +74,9 @@ pub(crate) fn tick(root: &mut Root, common: &Common, now: u64) {
     if root.poll.holding && root.poll.under_way.is_none() && now >= root.poll.not_before {
         send(root, now);
     }
+    // Not before a controller has answered: a new one must be told everything, see `Reporter::talks_to`.
     #[cfg(feature = "observe")]
-    if root.poll.holding {
+    if root.poll.holding && !root.poll.failing {
         crate::report::send(root, now);
     }
 }
@@ -168,6 +169,8 @@ pub(crate) fn answered(root: &mut Root, body_size: usize, common: &Common) {
     crate::fault::answer(&answer);
     root.poll.contact = now;
     root.poll.report_every = u64::from(answer.report);
+    #[cfg(feature = "observe")]
+    root.reporter.talks_to(answer.cursor.instance);
     let touched: Vec<String> =
         answer.splits.iter().map(|s| s.name.clone()).chain(answer.removed.iter().map(|r| r.name.clone())).collect();
     let news = match publish(root, answer) {

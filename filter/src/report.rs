@@ -31,9 +31,19 @@ pub(crate) struct Reporter {
     under_way: Option<(u32, Totals)>,
     /// What the controller has confirmed.
     confirmed: Totals,
+    /// Which controller process that is.
+    controller: u64,
 }
 
 impl Reporter {
+    /// A controller has answered a poll. A new process knows nothing of what the last one confirmed.
+    pub(crate) fn talks_to(&mut self, controller: u64) {
+        if std::mem::replace(&mut self.controller, controller) != controller {
+            self.confirmed = Totals::default();
+            self.under_way = None;
+        }
+    }
+
     /// A report was answered, by the controller or by Envoy in its place.
     pub(crate) fn answered(&mut self, token: u32) {
         let Some((_, said)) = self.under_way.take_if(|(mine, _)| *mine == token) else { return };

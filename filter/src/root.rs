@@ -84,7 +84,7 @@ impl Root {
         keys.seed().map_err(refused)?;
         let text = |path| String::from_utf8_lossy(&host::property(path).unwrap_or_default()).into_owned();
         let proxy =
-            ProxyId { epoch: keys.epoch().map_err(refused)?, node: text("node\0id"), plugin: text("plugin_name") };
+            ProxyId { epoch: keys.epoch().map_err(refused)?, node: node(), plugin: text("plugin_name") };
         let version = Version::new(&keys, &mut common.metrics);
         let now = host::now_millis();
         let mut root = Self {
@@ -226,6 +226,12 @@ fn lines(split: &Split, plugin: u64, ledger: &mut Ledger) -> Vec<(u32, Sampler)>
         (ledger.line(plugin, key, split.protocol), Sampler::new(host::random()))
     };
     split.subsets.iter().map(line).collect()
+}
+
+/// Envoy's node id. The second path is that of older releases; 1.40 does not know it any more.
+fn node() -> String {
+    let id = ["xds\0node\0id", "node\0id"].into_iter().filter_map(host::property).find(|id| !id.is_empty());
+    String::from_utf8_lossy(&id.unwrap_or_default()).into_owned()
 }
 
 /// Envoy sends a header value as it is, line ends too.
