@@ -5,7 +5,7 @@ TOOLS := tools/install.sh
 WASI  := wasm32-wasip1
 
 # Exports that stay in the linked filter; see tools/link.mjs for why no other may.
-KEEP_SPLIT := memory,_initialize,proxy_abi_version_0_2_1,proxy_on_memory_allocate,malloc,proxy_on_vm_start,proxy_on_context_create,proxy_on_configure,proxy_on_tick,proxy_on_http_call_response,proxy_on_request_headers
+KEEP_SPLIT := memory,_initialize,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_on_context_create,proxy_on_configure,proxy_on_tick,proxy_on_http_call_response,proxy_on_request_headers
 # Setting the sticky cookie needs the response headers, and observing needs the log callback: only in the counting artefact.
 KEEP_COUNT := $(KEEP_SPLIT),proxy_on_response_headers,proxy_on_log
 KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_on_request_headers
@@ -81,25 +81,25 @@ clean: ## remove what was built (the tools stay)
 .PHONY: FORCE
 FORCE:
 
-# $(call module,PACKAGE FLAGS,FILE,TARGET DIR): builds, then updates $@ only if the bytes differ.
+# $(call module,PACKAGE FLAGS,FILE,TARGET DIR,PROFILE): builds, then updates $@ only if the bytes differ.
 define module
 	@$(TOOLS) rust-targets binaryen
 	@mkdir -p $(@D)
-	@$(CARGO) build --quiet --release --target $(WASI) --target-dir $(3) $(1)
-	@cmp -s $(3)/$(WASI)/release/$(2) $@ || cp $(3)/$(WASI)/release/$(2) $@
+	@$(CARGO) build --quiet --profile $(4) --target $(WASI) --target-dir $(3) $(1)
+	@cmp -s $(3)/$(WASI)/$(4)/$(2) $@ || cp $(3)/$(WASI)/$(4)/$(2) $@
 endef
 
 target/wasm/sluicegate.wasm: FORCE
-	$(call module,-p sluicegate-filter,sluicegate_filter.wasm,target)
+	$(call module,-p sluicegate-filter,sluicegate_filter.wasm,target,wasm)
 # In a folder of its own: with two sets of features in one, each build would throw the other away.
 target/wasm/sluicegate-split.wasm: FORCE
-	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm,target/split)
+	$(call module,-p sluicegate-filter --no-default-features,sluicegate_filter.wasm,target/split,wasm)
 target/wasm/sluicegate-faults.wasm: FORCE
-	$(call module,-p sluicegate-filter --features faults,sluicegate_filter.wasm,target/faults)
+	$(call module,-p sluicegate-filter --features faults,sluicegate_filter.wasm,target/faults,wasm)
 target/wasm/bench-raw-noop.wasm: FORCE
-	$(call module,-p bench-raw-noop,bench_raw_noop.wasm,target)
+	$(call module,-p bench-raw-noop,bench_raw_noop.wasm,target,release)
 target/wasm/bench-sdk-noop.wasm: FORCE
-	$(call module,-p bench-sdk-noop,bench_sdk_noop.wasm,target)
+	$(call module,-p bench-sdk-noop,bench_sdk_noop.wasm,target,release)
 
 dist/sluicegate.wasm: target/wasm/sluicegate.wasm tools/link.mjs
 	@node tools/link.mjs $< $@ --keep $(KEEP_COUNT)

@@ -2,10 +2,13 @@
 //!
 //! Numbers are LEB128, strings and records carry their length. A record ends where its length says: a reader takes the
 //! fields it knows, in order, ignores what a newer writer added behind them, and takes the default for what an older
-//! writer did not have. So fields are only ever added, at the end. Reading never panics and never allocates more than
-//! the input holds.
+//! writer did not have. So fields are only ever added, at the end. Reading never panics; what it allocates is bounded by
+//! the input and by the longest list it takes.
 
 use thiserror::Error;
+
+/// Longest list: an item takes more memory than bytes, so their number is limited as the bytes are.
+const MAX_ITEMS: u64 = 1 << 17;
 
 /// The bytes are cut, or are not what they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -141,6 +144,9 @@ impl<'a> Reader<'a> {
     /// A list of records; empty at the end of the record.
     pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, Damaged>) -> Result<Vec<T>, Damaged> {
         let count = self.number()?;
+        if count > MAX_ITEMS {
+            return Err(Damaged);
+        }
         let mut items = Vec::new();
         for _ in 0..count {
             // Each record takes a byte at least, so a wild count ends here.

@@ -12,7 +12,7 @@
 //! * [`sorted`]: a map that is small in code.
 //! * [`snapshot`]: everything a proxy knows, with its merge rule ("never backwards") and its bytes.
 //! * [`table`]: a snapshot made ready: splits by name and by host.
-//! * [`wire`]: what filter and controller say to each other.
+//! * [`wire`]: what filter and controller say to each other. [`message`]: the same as bytes.
 //! * [`latency`] and [`counts`]: what came back, per subset.
 //!
 //! Everything that needs time or chance takes it as an argument.
@@ -22,6 +22,7 @@ pub mod counts;
 pub mod decide;
 pub mod key;
 pub mod latency;
+pub mod message;
 pub mod name;
 pub mod pick;
 pub mod snapshot;

@@ -16,7 +16,7 @@ const MAX_ADDRESS: usize = 45;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
     /// Not a DNS label.
-    #[error("{what} {name:?} must be 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")]
+    #[error("{what} \"{}\" must be 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit", .name.escape_default())]
     Label {
         /// What was being named.
         what: &'static str,
@@ -24,10 +24,10 @@ pub enum NameError {
         name: String,
     },
     /// Not `namespace/name`.
-    #[error("split name {0:?} must be NAMESPACE/NAME, for example default/backend")]
+    #[error("split name \"{}\" must be NAMESPACE/NAME, for example default/backend", .0.escape_default())]
     SplitName(String),
     /// Not an HTTP field name.
-    #[error("{what} {name:?} is not an HTTP field name (RFC 9110: letters, digits and !#$%&'*+-.^_`|~)")]
+    #[error("{what} \"{}\" is not an HTTP field name (RFC 9110: letters, digits and !#$%&'*+-.^_`|~)", .name.escape_default())]
     Token {
         /// What was being named.
         what: &'static str,
@@ -35,7 +35,9 @@ pub enum NameError {
         name: String,
     },
     /// A name that has a meaning of its own in HTTP or in Envoy.
-    #[error("{what} {name:?} has a meaning of its own in HTTP; choose a name of your own such as x-sluicegate-subset")]
+    #[error(
+        "{what} \"{name}\" has a meaning of its own in HTTP; choose a name of your own such as x-sluicegate-subset"
+    )]
     Reserved {
         /// What was being named.
         what: &'static str,
@@ -43,10 +45,10 @@ pub enum NameError {
         name: String,
     },
     /// Envoy Gateway rejects requests whose header names have underscores.
-    #[error("header {0:?} has an underscore, which Envoy Gateway rejects; use '-'")]
+    #[error("header \"{0}\" has an underscore, which Envoy Gateway rejects; use '-'")]
     Underscore(String),
     /// Not a host or `*.` wildcard.
-    #[error("host {0:?} must be a lower-case DNS name, '*.' and a DNS name, or an address, without port")]
+    #[error("host \"{}\" must be a lower-case DNS name, '*.' and a DNS name, or an address, without port", .0.escape_default())]
     Host(String),
 }
 

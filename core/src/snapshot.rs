@@ -4,10 +4,10 @@
 //! arrive, and which controller sent them, does not matter.
 
 use crate::{
-    codec::{self, Damaged, Reader, Writer},
+    codec::{self, Damaged},
     sorted::Sorted,
     spec::SplitSpec,
-    wire::{Cursor, Removed, SyncAnswer},
+    wire::{Cursor, SyncAnswer},
 };
 
 /// First number of the encoding, unlikely as the start of any text; an incompatible layout gets another.
@@ -75,7 +75,7 @@ impl Snapshot {
     /// Bytes for shared data.
     pub fn encode(&self) -> Vec<u8> {
         codec::message(LAYOUT, |to| {
-            write_cursor(to, self.cursor);
+            Cursor::write(to, self.cursor);
             to.number(self.lost.into());
             to.list(self.entries.iter(), |w, (name, entry)| match entry {
                 Entry::Live(split) => {
@@ -94,7 +94,7 @@ impl Snapshot {
     /// From bytes of shared data. Never panics, whatever they are.
     pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
         let mut from = codec::read_message(LAYOUT, bytes)?;
-        let mut snapshot = Self { cursor: read_cursor(&mut from)?, lost: from.flag()?, ..Self::default() };
+        let mut snapshot = Self { cursor: Cursor::read(&mut from)?, lost: from.flag()?, ..Self::default() };
         let entries = from.list(|r| {
             Ok(match r.flag()? {
                 true => {
@@ -112,52 +112,4 @@ impl Snapshot {
         }
         Ok(snapshot)
     }
-}
-
-impl SyncAnswer {
-    /// Media type of [`Self::encode`]; an answer is JSON unless the request accepts this.
-    pub const MEDIA_TYPE: &str = "application/vnd.sluicegate.sync";
-
-    /// Bytes for a filter.
-    pub fn encode(&self) -> Vec<u8> {
-        codec::message(LAYOUT, |to| {
-            write_cursor(to, Some(self.cursor));
-            to.number(self.report.into());
-            to.list(self.splits.iter(), |w, split| split.write(w));
-            to.list(self.removed.iter(), |w, removed| {
-                w.string(&removed.name);
-                w.number(removed.generation);
-            });
-        })
-    }
-
-    /// From bytes of an answer. Never panics, whatever they are.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut from = codec::read_message(LAYOUT, bytes)?;
-        Ok(Self {
-            sluicegate: crate::wire::PROTOCOL,
-            cursor: read_cursor(&mut from)?.ok_or(Damaged)?,
-            report: from.small()?,
-            splits: from.list(SplitSpec::read)?,
-            removed: from.list(|r| Ok(Removed { name: r.string()?, generation: r.number()? }))?,
-        })
-    }
-}
-
-fn write_cursor(to: &mut Writer, cursor: Option<Cursor>) {
-    to.record(|w| {
-        if let Some(cursor) = cursor {
-            w.number(1);
-            w.number(cursor.instance);
-            w.number(cursor.seq);
-        }
-    });
-}
-
-fn read_cursor(from: &mut Reader<'_>) -> Result<Option<Cursor>, Damaged> {
-    let mut r = from.record()?;
-    Ok(match r.flag()? {
-        true => Some(Cursor { instance: r.number()?, seq: r.number()? }),
-        false => None,
-    })
 }

@@ -1,5 +1,7 @@
 //! A map as a sorted vector. The filter holds few and small maps, and a B-tree is 8 KB of code per map type there.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// Pairs in order of their keys, each key once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sorted<K, V>(Vec<(K, V)>);
@@ -86,5 +88,25 @@ impl<K, V> IntoIterator for Sorted<K, V> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
+    }
+}
+
+impl<K: Ord, V> FromIterator<(K, V)> for Sorted<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        let mut map = Self::default();
+        pairs.into_iter().for_each(|(key, value)| map.insert(key, value));
+        map
+    }
+}
+
+impl<K: Serialize, V: Serialize> Serialize for Sorted<K, V> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.iter())
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for Sorted<K, V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        std::collections::BTreeMap::deserialize(from).map(|map| map.into_iter().collect())
     }
 }

@@ -26,13 +26,13 @@ pub enum SplitError {
     #[error("a split has 1 to {MAX_SUBSETS} subsets, this one has {0}")]
     SubsetCount(usize),
     /// One name, two subsets.
-    #[error("subset {0:?} is listed twice")]
+    #[error("subset \"{0}\" is listed twice")]
     Duplicate(String),
     /// Every weight is 0.
     #[error("all weights are 0; give at least one subset a weight above 0")]
     NoWeight,
     /// A subset was named that is not in the list.
-    #[error("{what} names subset {subset:?}, which is not one of {known}")]
+    #[error("{what} names subset \"{}\", which is not one of {known}", .subset.escape_default())]
     Unknown {
         /// The field that names it.
         what: &'static str,

@@ -6,7 +6,10 @@ use crate::{
     snapshot::{Entry, Snapshot},
     split::{Split, SplitError},
 };
-use std::collections::HashMap;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Keys come from the controller only, so nobody can choose them to collide.
+type HashMap<K, V> = std::collections::HashMap<K, V, Xxh3DefaultBuilder>;
 
 /// All splits a proxy knows, ready to pick from.
 #[derive(Debug, Default)]

@@ -1,13 +1,11 @@
 //! What filter and controller say to each other over HTTP: `POST /v1/sync` and `POST /v1/report`.
 //!
-//! Requests are JSON. The answer to a sync is in the compact encoding for a filter that accepts it
-//! ([`SyncAnswer::MEDIA_TYPE`]), in JSON for everyone else. Fields unknown to a reader are ignored either way, so that
-//! filter and controller can be upgraded in any order. An answer is believed only with status 200 and our own mark at
+//! Filters speak the compact encoding ([`crate::message`]), people and tests JSON; the media type tells. Fields unknown
+//! to a reader are ignored either way, so that filter and controller can be upgraded in any order. An answer is believed only with status 200 and our own mark at
 //! its head, because Envoy's own error pages look like answers too.
 
-use crate::{counts::Counts, spec::SplitSpec};
+use crate::{counts::Counts, sorted::Sorted, spec::SplitSpec};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Version of this protocol, sent as `sluicegate` in every message.
 pub const PROTOCOL: u32 = 1;
@@ -85,7 +83,7 @@ pub struct SyncRequest {
     /// True: `acks` names all the proxy runs. False: only what the last answer touched.
     pub full: bool,
     /// By split name.
-    pub acks: BTreeMap<String, Ack>,
+    pub acks: Sorted<String, Ack>,
 }
 
 /// A split that was deleted.
@@ -153,6 +151,6 @@ mod hex {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("{text:?} is not 16 hex digits")))
+        u64::from_str_radix(&text, 16).map_err(|_| D::Error::custom(format!("\"{text}\" is not 16 hex digits")))
     }
 }

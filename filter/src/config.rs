@@ -1,17 +1,13 @@
 //! The plugin configuration: JSON from EnvoyExtensionPolicy, WasmPlugin or envoy.yaml. Parsed once; a field that is
 //! wrong is named.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use crate::json::{NotJson, Value};
 use sluicegate_core::{
-    name::{self, NameError},
+    name,
     spec::{Assignment, Protocol, SplitSpec, SubsetSpec},
-    split::{Split, SplitError},
+    split::Split,
     wire::Subscription,
 };
-use std::{fmt, marker::PhantomData};
 use thiserror::Error;
 
 /// The subset header unless configured otherwise.
@@ -26,86 +22,75 @@ pub enum ConfigError {
          {{\"controller\": {{\"cluster\": \"sluicegate\"}}, \"split\": \"default/backend\"}}"
     )]
     Missing,
-    /// Not JSON, or not these fields.
+    /// Not JSON.
     #[error("plugin configuration: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A field has a value that would not do.
+    Json(#[from] NotJson),
+    /// A field is not known, or has a value that would not do.
     #[error("plugin configuration, field {field}: {why}")]
     Field {
         /// Path of the field.
-        field: &'static str,
+        field: String,
         /// What is wrong, and what to do.
         why: String,
     },
 }
 
-fn wrong(field: &'static str) -> impl Fn(NameError) -> ConfigError {
-    move |why| ConfigError::Field { field, why: why.to_string() }
+fn wrong<T>(field: &str, why: impl ToString) -> Result<T, ConfigError> {
+    Err(ConfigError::Field { field: field.to_owned(), why: why.to_string() })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    controller: RawController,
-    split: Option<String>,
-    #[serde(default)]
-    hosts: bool,
-    fallback: Option<WordOr<RawWeights>>,
-    on_loss: Option<WordOr<RawRevert>>,
-    header: Option<String>,
-    token_env: Option<String>,
-    #[serde(default)]
-    access_log: bool,
+/// The fields of an object, each taken once; what nobody took is unknown.
+struct Fields {
+    /// Path of the object with its dot; empty for the whole.
+    path: &'static str,
+    known: &'static [&'static str],
+    fields: Vec<(String, Value)>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawController {
-    cluster: String,
-    authority: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWeights {
-    subsets: Vec<SubsetSpec>,
-    default: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRevert {
-    revert: String,
-    after: String,
-}
-
-/// A single word, or an object that says more.
-enum WordOr<T> {
-    Word(String),
-    Object(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for WordOr<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(WordOrVisitor(PhantomData))
-    }
-}
-
-struct WordOrVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for WordOrVisitor<T> {
-    type Value = WordOr<T>;
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("a string or an object")
+impl Fields {
+    fn of(value: Value, path: &'static str, known: &'static [&'static str]) -> Result<Self, ConfigError> {
+        let Value::Object(fields) = value else {
+            let whole = if path.is_empty() { "(all of it)" } else { path.trim_end_matches('.') };
+            return wrong(whole, format!("must be an object with {}, not {}", known.join(", "), value.kind()));
+        };
+        match fields.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            Some((name, _)) => {
+                wrong(&format!("{path}{}", name.escape_default()), format!("unknown; there are {}", known.join(", ")))
+            }
+            None => Ok(Self { path, known, fields }),
+        }
     }
 
-    fn visit_str<E>(self, word: &str) -> Result<Self::Value, E> {
-        Ok(WordOr::Word(word.to_owned()))
+    /// A field; `null` is the same as absent.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        debug_assert!(self.known.contains(&name), "{name} is missing in the list of fields");
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        Some(self.fields.swap_remove(at).1).filter(|value| *value != Value::Null)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(WordOr::Object)
+    fn string(&mut self, name: &str) -> Result<Option<String>, ConfigError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => wrong(&format!("{}{name}", self.path), format!("must be a string, not {}", other.kind())),
+        }
+    }
+
+    fn required(&mut self, name: &str) -> Result<String, ConfigError> {
+        match self.string(name)? {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => wrong(&format!("{}{name}", self.path), "is missing or empty"),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<bool, ConfigError> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => {
+                wrong(&format!("{}{name}", self.path), format!("must be true or false, not {}", other.kind()))
+            }
+        }
     }
 }
 
@@ -142,57 +127,71 @@ pub struct Config {
 impl Config {
     /// From the JSON of the plugin configuration.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        const KNOWN: &[&str] =
+            &["controller", "split", "hosts", "fallback", "on_loss", "header", "token_env", "access_log"];
         if json.trim_ascii().is_empty() {
             return Err(ConfigError::Missing);
         }
-        let raw: Raw = serde_json::from_slice(json)?;
-        let field = |field, why: &str| Err(ConfigError::Field { field, why: why.to_owned() });
-        if raw.controller.cluster.is_empty() {
-            return field("controller.cluster", "must name a cluster of Envoy that reaches the controller");
-        }
-        let authority = raw.controller.authority.unwrap_or_else(|| "sluicegate".to_owned());
-        if authority.is_empty() || !authority.bytes().all(|b| b.is_ascii_graphic()) {
-            return field("controller.authority", "must be a host name such as sluicegate.sluicegate-system");
-        }
-        let subscription = match (raw.split, raw.hosts) {
-            (Some(_), true) => return field("hosts", "give either split or hosts: true, not both"),
-            (None, false) => {
-                return field("split", "give split: \"NAMESPACE/NAME\", or hosts: true to serve every host");
-            }
-            (Some(split), false) => {
-                let split = if split.contains('/') { split } else { format!("default/{split}") };
-                name::split(&split).map_err(wrong("split"))?;
-                Subscription::Split(split)
-            }
-            (None, true) => Subscription::Hosts,
+        let mut fields = Fields::of(Value::parse(json)?, "", KNOWN)?;
+        let Some(controller) = fields.take("controller") else {
+            return wrong(
+                "controller",
+                "is missing; give {\"cluster\": NAME}, a cluster of Envoy that reaches the controller",
+            );
         };
-        let header = name::written_header(raw.header.as_deref().unwrap_or(DEFAULT_HEADER)).map_err(wrong("header"))?;
-        if raw.token_env.as_ref().is_some_and(|t| t.is_empty() || t.contains(['=', '\0'])) {
-            return field("token_env", "must be the name of an environment variable");
+        let mut controller = Fields::of(controller, "controller.", &["cluster", "authority"])?;
+        let cluster = controller.required("cluster")?;
+        let authority = controller.string("authority")?.unwrap_or_else(|| "sluicegate".to_owned());
+        if authority.is_empty() || !authority.bytes().all(|b| b.is_ascii_graphic()) {
+            return wrong("controller.authority", "must be a host name such as sluicegate.sluicegate-system");
         }
-        let fallback = raw.fallback.map(|f| fallback(f, &subscription)).transpose()?;
-        let revert = raw.on_loss.map(revert).transpose()?.flatten();
+        let subscription = subscription(&mut fields)?;
+        let header = fields.string("header")?;
+        let header = name::written_header(header.as_deref().unwrap_or(DEFAULT_HEADER));
+        let token_env = fields.string("token_env")?;
+        if token_env.as_ref().is_some_and(|t| t.is_empty() || t.contains(['=', '\0'])) {
+            return wrong("token_env", "must be the name of an environment variable");
+        }
         Ok(Self {
-            cluster: raw.controller.cluster,
+            cluster,
             authority,
-            token_env: raw.token_env,
+            token_env,
+            fallback: fields.take("fallback").map(|value| fallback(value, &subscription)).transpose()?,
             subscription,
-            fallback,
-            revert,
-            header,
-            access_log: raw.access_log,
+            revert: fields.take("on_loss").map_or(Ok(None), revert)?,
+            header: header.or_else(|why| wrong("header", why))?,
+            access_log: fields.flag("access_log")?,
         })
     }
 }
 
-fn fallback(raw: WordOr<RawWeights>, subscription: &Subscription) -> Result<Split, ConfigError> {
-    let (subsets, default, write_default) = match raw {
+fn subscription(fields: &mut Fields) -> Result<Subscription, ConfigError> {
+    match (fields.string("split")?, fields.flag("hosts")?) {
+        (Some(_), true) => wrong("hosts", "give either split or hosts: true, not both"),
+        (None, false) => wrong("split", "give split: \"NAMESPACE/NAME\", or hosts: true to serve every host"),
+        (None, true) => Ok(Subscription::Hosts),
+        (Some(split), false) => {
+            let split = if split.contains('/') { split } else { format!("default/{split}") };
+            name::split(&split).or_else(|why| wrong("split", why))?;
+            Ok(Subscription::Split(split))
+        }
+    }
+}
+
+/// `"v1"`, or `{"subsets": [{"name": "v1", "weight": 90}, …], "default": "v1"}`.
+fn fallback(value: Value, subscription: &Subscription) -> Result<Split, ConfigError> {
+    let (subsets, default, write_default) = match value {
         // Which subset the routes take as default is unknown here, so the header is always written.
-        WordOr::Word(name) => (vec![SubsetSpec { name: name.clone(), weight: 1 }], name, true),
-        WordOr::Object(w) => {
-            let first = w.subsets.iter().find(|s| s.name == "main").or(w.subsets.first());
-            let default = w.default.or_else(|| first.map(|s| s.name.clone())).unwrap_or_default();
-            (w.subsets, default, false)
+        Value::String(name) => (vec![SubsetSpec { name: name.clone(), weight: 1 }], name, true),
+        value => {
+            let mut fields = Fields::of(value, "fallback.", &["subsets", "default"])?;
+            let Some(Value::List(items)) = fields.take("subsets") else {
+                return wrong("fallback.subsets", "must be a list of {\"name\": …, \"weight\": …}");
+            };
+            let subsets = items.into_iter().map(weight).collect::<Result<Vec<_>, _>>()?;
+            let first = subsets.iter().find(|s| s.name == "main").or(subsets.first()).map(|s| s.name.clone());
+            let default = fields.string("default")?.or(first).unwrap_or_default();
+            (subsets, default, false)
         }
     };
     let name = match subscription {
@@ -211,24 +210,40 @@ fn fallback(raw: WordOr<RawWeights>, subscription: &Subscription) -> Result<Spli
         write_default,
         protocol: Protocol::Http,
     };
-    Split::try_from(spec).map_err(|why: SplitError| ConfigError::Field { field: "fallback", why: why.to_string() })
+    Split::try_from(spec).or_else(|why| wrong("fallback", why))
 }
 
-fn revert(raw: WordOr<RawRevert>) -> Result<Option<Revert>, ConfigError> {
-    match raw {
-        WordOr::Word(word) if word == "hold" => Ok(None),
-        WordOr::Word(word) => Err(ConfigError::Field {
-            field: "on_loss",
-            why: format!("{word:?} is neither \"hold\" nor {{\"revert\": SUBSET, \"after\": \"5m\"}}"),
-        }),
-        WordOr::Object(r) => {
-            name::subset(&r.revert).map_err(wrong("on_loss.revert"))?;
-            let after = duration(&r.after).ok_or_else(|| ConfigError::Field {
-                field: "on_loss.after",
-                why: format!("{:?} is not a duration of at least 1s such as 30s, 5m or 1h", r.after),
-            })?;
-            Ok(Some(Revert { subset: r.revert, after }))
-        }
+fn weight(item: Value) -> Result<SubsetSpec, ConfigError> {
+    let mut fields = Fields::of(item, "fallback.subsets.", &["name", "weight"])?;
+    let name = fields.required("name")?;
+    // Istio hands numbers over as floating point.
+    let weight = match fields.take("weight") {
+        Some(Value::Number(text)) => text.strip_suffix(".0").unwrap_or(&text).parse().ok(),
+        _ => None,
+    };
+    match weight {
+        Some(weight) => Ok(SubsetSpec { name, weight }),
+        None => wrong("fallback.subsets.weight", format!("of {name} must be a whole number from 0 to {}", u32::MAX)),
+    }
+}
+
+/// `"hold"`, or `{"revert": "v1", "after": "5m"}`.
+fn revert(value: Value) -> Result<Option<Revert>, ConfigError> {
+    if value == Value::String("hold".to_owned()) {
+        return Ok(None);
+    }
+    if let Value::String(word) = value {
+        return wrong("on_loss", format!("\"{}\" is neither \"hold\" nor {{\"revert\": SUBSET, \"after\": \"5m\"}}"));
+    }
+    let mut fields = Fields::of(value, "on_loss.", &["revert", "after"])?;
+    let (subset, after) = (fields.required("revert")?, fields.required("after")?);
+    name::subset(&subset).or_else(|why| wrong("on_loss.revert", why))?;
+    match duration(&after) {
+        Some(after) => Ok(Some(Revert { subset, after })),
+        None => wrong(
+            "on_loss.after",
+            format!("\"{}\" is not a duration of at least 1s such as 30s, 5m or 1h", after.escape_default()),
+        ),
     }
 }
 
@@ -244,4 +259,62 @@ fn duration(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor).filter(|ms| *ms >= 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        Config::parse(json.as_bytes()).err().map_or_else(|| format!("{json} was taken"), |why| why.to_string())
+    }
+
+    #[test]
+    fn the_shortest_configuration_has_sensible_defaults() {
+        let config = Config::parse(br#"{"controller":{"cluster":"sluicegate"},"split":"backend"}"#).expect("taken");
+        assert_eq!(config.subscription, Subscription::Split("default/backend".to_owned()));
+        assert_eq!((config.header.as_str(), config.authority.as_str()), (DEFAULT_HEADER, "sluicegate"));
+        assert!(config.fallback.is_none() && config.revert.is_none() && !config.access_log);
+    }
+
+    #[test]
+    fn everything_can_be_said_at_once() {
+        let json =
+            br#"{"controller":{"cluster":"c","authority":"a.b:70"},"hosts":true,"header":"X-Mine","token_env":"T",
+            "fallback":{"subsets":[{"name":"v1","weight":9},{"name":"main","weight":1.0}]},"access_log":true,
+            "on_loss":{"revert":"main","after":"2m"}}"#;
+        let config = Config::parse(json).expect("taken");
+        assert_eq!((config.subscription, config.header.as_str()), (Subscription::Hosts, "x-mine"));
+        let fallback = config.fallback.expect("fallback");
+        assert_eq!((fallback.total, fallback.default, fallback.write_default), (10, 1, false));
+        assert_eq!(config.revert, Some(Revert { subset: "main".to_owned(), after: 120_000 }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let with = |field: &str| refused(&format!(r#"{{"controller":{{"cluster":"c"}},"split":"a/b",{field}}}"#));
+        for (message, named) in [
+            (refused(""), "at least {\"controller\""),
+            (refused("{"), "byte 1"),
+            (refused("[]"), "must be an object with controller"),
+            (refused(r#"{"split":"a/b"}"#), "field controller: is missing"),
+            (refused(r#"{"controller":{},"split":"a/b"}"#), "field controller.cluster: is missing"),
+            (refused(r#"{"controller":{"clutser":"c"}}"#), "field controller.clutser: unknown; there are cluster"),
+            (refused(r#"{"controller":{"cluster":"c"}}"#), "field split: give split"),
+            (with(r#""hosts":true"#), "field hosts: give either"),
+            (with(r#""splitt":"a""#), "field splitt: unknown; there are controller, split"),
+            (with(r#""header":":path""#), "field header: header \":path\" has a meaning"),
+            (with(r#""header":"x_y""#), "underscore"),
+            (with(r#""header":7"#), "field header: must be a string, not a number"),
+            (with(r#""fallback":{"subsets":[{"name":"v1","weight":-1}]}"#), "field fallback.subsets.weight: of v1"),
+            (with(r#""fallback":{"subsets":[{"name":"v1","weight":0}]}"#), "field fallback: all weights are 0"),
+            (with(r#""fallback":"V 1""#), "field fallback: subset name"),
+            (with(r#""on_loss":"revert""#), "field on_loss: \"revert\" is neither"),
+            (with(r#""on_loss":{"revert":"v1","after":"0s"}"#), "field on_loss.after: \"0s\""),
+            (with(r#""token_env":"A=B""#), "field token_env"),
+            (with(r#""access_log":"yes""#), "field access_log: must be true or false, not a string"),
+        ] {
+            assert!(message.contains(named), "{message}\n  does not say {named}");
+        }
+    }
 }

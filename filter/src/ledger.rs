@@ -7,7 +7,6 @@ use sluicegate_core::{
     sorted::Sorted,
     spec::Protocol,
 };
-use std::collections::HashMap;
 
 /// What one series counts: a subset at one sampling rate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,27 +86,31 @@ impl Line {
 #[derive(Debug, Default)]
 pub struct Ledger {
     lines: Vec<Line>,
-    index: HashMap<(u64, Key), u32>,
+    index: Sorted<(u64, Key), u32>,
 }
 
 impl Ledger {
     /// Index of the line with this key.
     pub fn line(&mut self, plugin: u64, key: Key, protocol: Protocol) -> u32 {
-        let next = self.lines.len() as u32;
-        let index = *self.index.entry((plugin, key.clone())).or_insert(next);
-        match self.get_mut(index) {
-            Some(line) => line.protocol = protocol,
-            None => self.lines.push(Line {
-                plugin,
-                key,
-                protocol,
-                requests: 0,
-                unobserved: 0,
-                outcomes: [0; OUTCOMES.len()],
-                latency: Box::new([0; BUCKETS]),
-                observed: false,
-            }),
+        let key = (plugin, key);
+        if let Some(index) = self.index.get(&key).copied() {
+            if let Some(line) = self.get_mut(index) {
+                line.protocol = protocol;
+            }
+            return index;
         }
+        let index = self.lines.len() as u32;
+        self.lines.push(Line {
+            plugin,
+            key: key.1.clone(),
+            protocol,
+            requests: 0,
+            unobserved: 0,
+            outcomes: [0; OUTCOMES.len()],
+            latency: Box::new([0; BUCKETS]),
+            observed: false,
+        });
+        self.index.insert(key, index);
         index
     }
 

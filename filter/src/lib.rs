@@ -4,7 +4,7 @@
 //!
 //! In the order data meets it:
 //!
-//! * [`config`]: the plugin configuration.
+//! * [`config`]: the plugin configuration. [`json`]: what it is written in.
 //! * [`abi`]: what Envoy calls. [`host`]: what we call.
 //! * [`vm`]: the state of one VM: its roots and the stream at hand.
 //! * [`root`]: one plugin configuration in one VM: configure, tick, answers.
@@ -26,6 +26,7 @@
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code))]
 
 pub mod config;
+pub mod json;
 pub mod lease;
 pub mod ledger;
 pub mod slots;

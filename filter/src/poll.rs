@@ -9,11 +9,14 @@ use crate::{
     root::Root,
     vm::Common,
 };
-use sluicegate_core::snapshot::Snapshot;
-use sluicegate_core::spec::SplitSpec;
-use sluicegate_core::split::Split;
-use sluicegate_core::wire::{Abilities, Ack, MAX_ANSWER, PROTOCOL, SYNC_PATH, SyncAnswer, SyncRequest};
-use std::collections::BTreeMap;
+use sluicegate_core::{
+    message::MEDIA_TYPE,
+    snapshot::Snapshot,
+    sorted::Sorted,
+    spec::SplitSpec,
+    split::Split,
+    wire::{Abilities, Ack, MAX_ANSWER, PROTOCOL, SYNC_PATH, SyncAnswer, SyncRequest},
+};
 
 /// How long the controller may hold a poll, in milliseconds.
 const HOLD_MS: u32 = 25_000;
@@ -33,7 +36,7 @@ pub(crate) struct Poll {
     not_before: u64,
     /// Everything is acked next, not just what the last answer touched.
     full: bool,
-    acks: BTreeMap<String, Ack>,
+    acks: Sorted<String, Ack>,
     /// When the controller last answered this root, monotonic ms.
     contact: u64,
     /// The last failure was logged; the next of its kind is not.
@@ -87,8 +90,8 @@ pub(crate) fn headers<'a>(root: &'a Root, path: &'a str) -> Vec<(&'a str, &'a st
         (":method", "POST"),
         (":path", path),
         (":authority", root.config.authority.as_str()),
-        ("content-type", "application/json"),
-        ("accept", SyncAnswer::MEDIA_TYPE),
+        ("content-type", MEDIA_TYPE),
+        ("accept", MEDIA_TYPE),
     ];
     headers.extend(root.authorization.as_deref().map(|token| ("authorization", token)));
     headers
@@ -121,9 +124,7 @@ fn send(root: &mut Root, now: u64) {
         full: root.poll.full,
         acks: std::mem::take(&mut root.poll.acks),
     };
-    let sent = serde_json::to_vec(&request)
-        .map_err(|_| Refused(0))
-        .and_then(|body| host::post(&root.config.cluster, &headers(root, SYNC_PATH), &body, hold + LATE_MS));
+    let sent = host::post(&root.config.cluster, &headers(root, SYNC_PATH), &request.encode(), hold + LATE_MS);
     match sent {
         Ok(token) => {
             root.poll.under_way = Some((token, now));
@@ -134,8 +135,8 @@ fn send(root: &mut Root, now: u64) {
     }
 }
 
-fn acks<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, Ack> {
-    let mut acks = BTreeMap::new();
+fn acks<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a String>) -> Sorted<String, Ack> {
+    let mut acks = Sorted::default();
     for name in names {
         if let Some(entry) = snapshot.entries.get(name) {
             acks.insert(name.clone(), Ack(entry.generation(), entry.digest()));
@@ -227,7 +228,7 @@ fn publish(root: &Root, answer: SyncAnswer) -> Result<(Snapshot, bool), Refused>
     })?;
     #[cfg(feature = "faults")]
     if crate::fault::after_write() {
-        return Ok(snapshot);
+        return Ok((snapshot, visible));
     }
     if visible {
         root.version.bump()?;

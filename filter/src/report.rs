@@ -117,8 +117,8 @@ pub(crate) fn send(root: &mut Root, now: u64) {
     });
     let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: series.collect() };
     root.reporter.not_before = now + root.poll.report_every;
-    let Ok(body) = serde_json::to_vec(&report) else { return };
-    if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &body, TIMEOUT_MS) {
+    if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &report.encode(), TIMEOUT_MS)
+    {
         root.reporter.under_way = Some((token, totals));
     }
 }

@@ -22,7 +22,6 @@ use sluicegate_core::{
     table::Table,
     wire::{ProxyId, Subscription},
 };
-use std::collections::HashMap;
 
 /// Milliseconds from configure to the first tick: workers start at about the same time, the main thread first.
 pub(crate) const FIRST_TICK_MS: u32 = 30;
@@ -83,8 +82,7 @@ impl Root {
         let refused = |why: Refused| format!("shared data cannot be written (status {})", why.0);
         keys.seed().map_err(refused)?;
         let text = |path| String::from_utf8_lossy(&host::property(path).unwrap_or_default()).into_owned();
-        let proxy =
-            ProxyId { epoch: keys.epoch().map_err(refused)?, node: node(), plugin: text("plugin_name") };
+        let proxy = ProxyId { epoch: keys.epoch().map_err(refused)?, node: node(), plugin: text("plugin_name") };
         let version = Version::new(&keys, &mut common.metrics);
         let now = host::now_millis();
         let mut root = Self {
@@ -110,12 +108,15 @@ impl Root {
 
     /// This root as a candidate for polling.
     pub(crate) fn candidate(&self, common: &Common) -> Candidate {
-        Candidate {
+        let me = Candidate {
             owner: (common.random, self.id),
             worker: Vm::is_worker(),
             configured: self.configured,
             config: self.config_hash,
-        }
+        };
+        #[cfg(feature = "faults")]
+        let me = crate::fault::candidate(me);
+        me
     }
 
     pub(crate) fn tick(&mut self, common: &mut Common) {
@@ -169,16 +170,18 @@ impl Root {
             single = Some(table.splits().len());
             table.insert(fallback.clone());
         }
-        let mut before: HashMap<String, (u64, SplitState)> = HashMap::new();
-        for (split, state) in self.ready.table.splits().iter().zip(std::mem::take(&mut self.ready.states)) {
-            before.insert(split.name.clone(), (split.generation, state));
-        }
+        let before = std::mem::take(&mut self.ready);
+        let mut states: Vec<_> = before.states.into_iter().map(Some).collect();
+        let mut known_state = |name: &str| {
+            let index = before.table.by_name(name)?;
+            Some((before.table.get(index)?.generation, states.get_mut(index)?.take()?))
+        };
         let revert = self.config.revert.as_ref().filter(|_| lost);
         let states = table
             .splits()
             .iter()
             .map(|split| {
-                let mut state = match before.remove(&split.name) {
+                let mut state = match known_state(&split.name) {
                     Some((generation, state)) if generation == split.generation => state,
                     Some((_, state)) => changed(split, state, self.keys.plugin, common),
                     None => fresh(split, self.keys.plugin, common),
