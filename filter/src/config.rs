@@ -233,7 +233,11 @@ fn revert(value: Value) -> Result<Option<Revert>, ConfigError> {
         return Ok(None);
     }
     if let Value::String(word) = value {
-        return wrong("on_loss", format!("\"{}\" is neither \"hold\" nor {{\"revert\": SUBSET, \"after\": \"5m\"}}"));
+        let word = word.escape_default();
+        return wrong(
+            "on_loss",
+            format!("\"{word}\" is neither \"hold\" nor {{\"revert\": SUBSET, \"after\": \"5m\"}}"),
+        );
     }
     let mut fields = Fields::of(value, "on_loss.", &["revert", "after"])?;
     let (subset, after) = (fields.required("revert")?, fields.required("after")?);
