@@ -36,6 +36,7 @@ struct Seen {
 #[derive(Default)]
 struct Row {
     last_old: Latencies,
+    written: Latencies,
     acked: Latencies,
     bare: Latencies,
     /// Requests sent after the ack was known and answered by old weights: promise 1 broken.
@@ -50,15 +51,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!(
         "### Propagation of a weight change: {} changes, {RATE} requests/s\n\n\
-         | proxies | workers of each | last answer by old weights | ack by all proxies | bare loopback round trip | sent after the ack, old weights |\n\
-         |---|---|---|---|---|---|",
+         | proxies | workers of each | last answer by old weights | change written and in force | ack by all proxies | bare loopback round trip | sent after the ack, old weights |\n\
+         |---|---|---|---|---|---|---|",
         args.changes
     );
     for (proxies, workers) in [(1, 2), (8, 1)] {
         let row = measure(args.changes, proxies, workers)?;
         println!(
-            "| {proxies} | {workers} | {} | {} | {} | {} of {} |",
-            row.last_old, row.acked, row.bare, row.late, row.requests
+            "| {proxies} | {workers} | {} | {} | {} | {} | {} of {} |",
+            row.last_old, row.written, row.acked, row.bare, row.late, row.requests
         );
     }
     println!();
@@ -108,6 +109,7 @@ fn one_change(admin: &mut Client, change: usize, seen: &Seen, row: &mut Row) -> 
     let headers = [("content-type", "application/json")];
     let answer = admin.request("POST", &format!("{SPLIT}/weights"), &headers, weights.as_bytes())?;
     ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+    row.written.push(Duration::from_nanos(seen.now() - began));
     let generation = answer.json()?["generation"].as_u64().context("no generation in the answer")?;
     let split = ask(admin, &format!("{SPLIT}?wait=acked&generation={generation}&timeout=10"))?;
     let acked = seen.now();

@@ -39,8 +39,9 @@ pub(crate) fn render(measured: &Measured) -> String {
     }
     writeln!(
         out,
-        "\nLoad generator {:.1} µs, upstreams {:.1} µs of CPU per request (not in the table).\n",
-        measured.load_cpu, measured.upstream_cpu
+        "\nLoad generator {:.1} µs, upstreams {:.1} µs of CPU per request (not in the table). Other processes disturbed {} of \
+         {} rounds.\n",
+        measured.load_cpu, measured.upstream_cpu, measured.disturbed, measured.rounds
     )
     .ok();
     out.push_str(&goals(measured));
