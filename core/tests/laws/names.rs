@@ -37,7 +37,7 @@ fn subset_names_are_dns_labels() {
         &too_long,
     ] {
         let why = name::subset(name).expect_err(name).to_string();
-        assert!(why.starts_with(&format!("subset name {name:?} must be 1 to 63 of a-z")), "{why}");
+        assert!(why.starts_with(&format!("subset name \"{}\" must be 1 to 63 of a-z", name.escape_default())), "{why}");
     }
 }
 
