@@ -9,7 +9,7 @@ use crate::{
     store::{Command, Handle, file::FolderStore, watch},
 };
 use anyhow::{Context as _, Result, bail};
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::post};
+use axum::{Router, middleware, routing::post};
 use sluicegate_core::wire::{REPORT_PATH, SYNC_PATH};
 use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -89,7 +89,6 @@ pub async fn build(config: Config) -> Result<Bound> {
     let mut proxy_router = Router::new()
         .route(SYNC_PATH, post(push::sync))
         .route(REPORT_PATH, post(report::report))
-        .layer(DefaultBodyLimit::max(push::MAX_BODY))
         .with_state(context.clone());
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
@@ -142,16 +141,14 @@ impl Bound {
     }
 }
 
-/// Completes at SIGTERM or SIGINT.
-pub async fn signal() {
+/// Listens for SIGTERM and SIGINT from now on; what it returns completes at the first one.
+pub fn signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the default action ends the process, only less politely.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -8,8 +8,8 @@ use crate::{
     listen::teach,
 };
 use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    body::{self, HttpBody},
+    extract::{Request, State},
     http::{
         HeaderMap, StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
@@ -27,15 +27,14 @@ use std::time::Duration;
 /// Shortest and longest hold in ms, whatever the proxy asks for: no busy loop, and no poll beyond usual timeouts.
 const HOLD: std::ops::RangeInclusive<u32> = 1_000..=50_000;
 /// Longest body: the acks of tens of thousands of splits.
-pub const MAX_BODY: usize = 8 << 20;
+const MAX_BODY: usize = 8 << 20;
+/// A message is small and comes at once; whoever takes longer than this holds a connection for nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Handles a sync.
-pub async fn sync(
-    State(context): State<Context>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let request = match understood(&headers, body, SyncRequest::decode, |r| r.sluicegate) {
+pub async fn sync(State(context): State<Context>, request: Request) -> Response {
+    let headers = request.headers().clone();
+    let request = match understood(request, SyncRequest::decode, |r| r.sluicegate).await {
         Ok(request) => request,
         Err(refusal) => {
             context.lock().totals.refused += 1;
@@ -48,7 +47,9 @@ pub async fn sync(
         Synced::Held(held) => held.wait(hold).await,
     };
     match answer {
-        Some(answer) if is_compact(&headers, ACCEPT) => ([(CONTENT_TYPE, MEDIA_TYPE)], answer.compact()).into_response(),
+        Some(answer) if is_compact(&headers, ACCEPT) => {
+            ([(CONTENT_TYPE, MEDIA_TYPE)], answer.compact()).into_response()
+        }
         Some(answer) => ([(CONTENT_TYPE, "application/json")], answer.json()).into_response(),
         None => teach(StatusCode::SERVICE_UNAVAILABLE, "the controller is shutting down; try again"),
     }
@@ -60,13 +61,21 @@ fn is_compact(headers: &HeaderMap, name: axum::http::HeaderName) -> bool {
 }
 
 /// The message, if it is one of this protocol; otherwise what to answer. Whatever is not said to be compact is JSON.
-pub fn understood<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+pub async fn understood<T: DeserializeOwned>(
+    request: Request,
     decode: impl Fn(&[u8]) -> Result<T, Damaged>,
     version: impl Fn(&T) -> u32,
 ) -> Result<T, Response> {
-    let body = body.map_err(|why| teach(why.status(), why.body_text()))?;
+    let (head, body) = request.into_parts();
+    let too_long = || teach(StatusCode::PAYLOAD_TOO_LARGE, format!("longer than {} MiB", MAX_BODY >> 20));
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_long());
+    }
+    let body = tokio::time::timeout(PATIENCE, body::to_bytes(body, MAX_BODY)).await;
+    let body = body.map_err(|_| teach(StatusCode::REQUEST_TIMEOUT, "the message did not arrive in time"))?;
+    // It was cut, which nobody is there to hear about, or it was too long.
+    let body = body.map_err(|_| too_long())?;
+    let headers = &head.headers;
     let message = match is_compact(headers, CONTENT_TYPE) {
         true => decode(&body).map_err(|why| why.to_string()),
         false => serde_json::from_slice(&body).map_err(|why| why.to_string()),

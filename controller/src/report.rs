@@ -3,20 +3,14 @@
 use crate::{context::Context, push::understood};
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::HeaderMap,
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use sluicegate_core::wire::{PROTOCOL, Report, ReportAnswer};
 
 /// Handles a report.
-pub async fn report(
-    State(context): State<Context>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let report = match understood(&headers, body, Report::decode, |r| r.sluicegate) {
+pub async fn report(State(context): State<Context>, request: Request) -> Response {
+    let report = match understood(request, Report::decode, |r| r.sluicegate).await {
         Ok(report) => report,
         Err(refusal) => {
             context.lock().totals.refused += 1;

@@ -94,10 +94,8 @@ fn subsets(split: &Split, colour: bool) -> String {
     }
     let mut out = table.render("", colour);
     if let Some(seconds) = window {
-        let _ = writeln!(
-            out,
-            "(requests since the proxies started; rates, errors, latencies of the last {seconds:.0} s)"
-        );
+        let _ =
+            writeln!(out, "(requests since the proxies started; rates, errors, latencies of the last {seconds:.0} s)");
     }
     out
 }

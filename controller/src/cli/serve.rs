@@ -65,5 +65,9 @@ pub(crate) fn run(serve: Serve) -> Result<()> {
         report_interval: serve.report_interval,
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(async { app::build(config).await?.run(app::signal()).await })
+    runtime.block_on(async {
+        // Before anybody can know that we are here.
+        let stop = app::signal().context("cannot listen for signals")?;
+        app::build(config).await?.run(stop).await
+    })
 }

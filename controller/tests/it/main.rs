@@ -1,0 +1,15 @@
+//! The controller from outside: its public types, a real folder, real sockets, the real binary.
+
+mod api;
+mod cli;
+mod edit;
+mod examples;
+mod hub;
+mod hub_laws;
+mod restart;
+mod serve;
+mod store;
+mod support;
+mod tally;
+mod tls;
+mod watch;
