@@ -6,6 +6,7 @@
 mod service;
 
 use std::fs;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ fn at(port: u16) -> SocketAddr {
 fn folder() -> Result<PathBuf> {
     let dir = paths::repo().join("target/local");
     match fs::remove_dir_all(&dir) {
-        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => {
             return Err(why).with_context(|| format!("cannot empty {}", dir.display()));
         }
         _ => {}
@@ -141,9 +142,15 @@ fn envoy(dir: &Path) -> Result<Process> {
     Ok(process)
 }
 
-/// In a process group of its own: a Ctrl-C in the terminal is for us, and we stop the others in order.
+/// In a process group of its own: a Ctrl-C in the terminal is for us, and we stop the others in order. And with the
+/// signals that we have blocked for ourselves, or it could not be stopped.
+#[allow(unsafe_code, reason = "code between fork and exec can be given in no other way")]
 fn start(name: &str, mut command: Command, dir: &Path) -> Result<Process> {
     command.process_group(0);
+    // SAFETY: a plain system call, fine between fork and exec.
+    unsafe {
+        command.pre_exec(|| SigSet::empty().thread_set_mask().map_err(io::Error::from));
+    }
     Process::start(name, command, dir)
 }
 
