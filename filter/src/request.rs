@@ -58,6 +58,8 @@ impl Ready {
 /// The headers of a request are there.
 pub(crate) fn headers(vm: &mut Vm, stream: u32) {
     let Some((root, common)) = Vm::root_of(stream).and_then(|id| vm.root(id)) else { return };
+    #[cfg(feature = "faults")]
+    crate::fault::request();
     root.refresh(common);
     if decided(root, common, stream).is_none() && host::header(Map::Request, &root.config.header).is_some() {
         // No split, so nobody chose; a client must not either.
