@@ -123,8 +123,11 @@ async fn until_settled(context: &Context, name: &str, generation: u64) {
     let mut closing = context.closing();
     loop {
         settled.borrow_and_update();
-        if context.lock().hub.is_settled(name, generation) {
-            return;
+        {
+            let inner = context.lock();
+            if inner.hub.is_settled(name, generation) || inner.hub.record(name).is_none() {
+                return;
+            }
         }
         tokio::select! {
             changed = settled.changed() => if changed.is_err() { return },

@@ -7,7 +7,7 @@
 //! * [`folder`]: reads the folder; knows which files changed.
 //! * [`state`]: generations and last good splits, safe on disk.
 //! * [`edit`]: new weights into the user's YAML, nothing else touched.
-//! * [`file`]: the folder store: the four together.
+//! * [`mod@file`]: the folder store: the four together.
 //! * [`watch`]: the thread that runs it.
 
 pub mod edit;

@@ -5,7 +5,7 @@ use super::{
     proxy::{Proxy, Standing},
     record::{Record, Spread},
 };
-use sluicegate_core::wire::Subscription;
+use sluicegate_core::{snapshot::Entry, wire::Subscription};
 
 /// One proxy as a split sees it.
 #[derive(Debug)]
@@ -52,9 +52,10 @@ impl Hub {
         all
     }
 
-    /// Splits that proxies ask for by name and that were never heard of here, with how many live proxies ask.
+    /// Splits that proxies ask for by name and that do not exist, with how many live proxies ask.
     pub fn wanted_in_vain(&self) -> Vec<(&str, usize)> {
-        let asked = self.by_split.iter().filter(|(name, t)| t.live > 0 && !self.records.contains_key(*name));
+        let is_there = |name: &str| self.records.get(name).is_some_and(|r| matches!(r.entry, Entry::Live(_)));
+        let asked = self.by_split.iter().filter(|(name, t)| t.live > 0 && !is_there(name));
         let mut all: Vec<_> = asked.map(|(name, topic)| (name.as_ref(), topic.live)).collect();
         all.sort_unstable();
         all

@@ -132,6 +132,7 @@ fn a_deletion_reaches_proxies_that_come_later_too() {
     let mut hub = hub();
     hub.publish(vec![gone("n/a", 2, false), gone("n/b", 2, true)], at(1));
     assert_eq!(names(&by_name(1).fetch(&mut hub, 2)), ["-n/a@2"]);
+    assert_eq!(hub.wanted_in_vain(), [("n/a", 1)]);
     assert_eq!(names(&filter(2, Subscription::Hosts).fetch(&mut hub, 2)), ["n/c@1", "-n/b@2"]);
 }
 

@@ -46,7 +46,7 @@ fn a_mistake_made_while_down_leaves_the_last_good_version_in_force() {
         bench.write("a.yaml", broken);
         bench.start();
         assert_eq!(bench.told.take(), ["default/backend@1: v1=90 v2=10"]);
-        assert_eq!(bench.told.complaints().is_empty(), false);
+        assert!(!bench.told.complaints().is_empty());
         bench.stop();
     }
 }

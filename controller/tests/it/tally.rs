@@ -102,3 +102,14 @@ fn absurd_numbers_neither_panic_nor_wrap() {
     assert!(window.rate() > 0.0);
     window.sums.scaled.latency.quantile(0.99);
 }
+
+#[test]
+fn what_was_counted_before_our_time_is_in_the_totals_but_not_in_the_last_minute() {
+    let mut tally = Tally::default();
+    tally.meet(1, seconds(1));
+    tally.take(report(1, 1, counts(1_000_000, 1_000_000, 0)), seconds(1));
+    assert_eq!(tally.total("n/a", "v1").observed.requests, 1_000_000);
+    assert_eq!(tally.window("n/a", "v1", seconds(2)).sums.observed.requests, 0);
+    tally.take(report(1, 1, counts(1_000_010, 1_000_010, 0)), seconds(2));
+    assert_eq!(tally.window("n/a", "v1", seconds(2)).sums.observed.requests, 10);
+}

@@ -21,6 +21,7 @@ async fn a_file_is_read_only_when_its_writer_has_closed_it() {
     for piece in [backend(50, 5).trim_end_matches(" }\n"), "0 }\n", "---\n", &more] {
         file.write_all(piece.as_bytes()).unwrap();
         file.flush().unwrap();
+        // The pace of the writer; nothing is waited for.
         tokio::time::sleep(Duration::from_millis(150)).await;
         let split = running.get(PATH).await;
         assert_eq!((&split["generation"], split["problems"].as_array().unwrap().len()), (&1.into(), 0), "{split:#}");
