@@ -41,8 +41,8 @@ pub(crate) struct Poll {
     contact: u64,
     /// The last failure was logged; the next of its kind is not.
     failing: bool,
-    /// Milliseconds between reports, as the controller wishes.
-    pub(crate) report_every: u64,
+    /// Milliseconds between reports, as the controller wishes; `None`: it has not told this root yet.
+    pub(crate) report_every: Option<u64>,
 }
 
 impl Poll {
@@ -169,7 +169,7 @@ pub(crate) fn answered(root: &mut Root, body_size: usize, common: &Common) {
     #[cfg(feature = "faults")]
     crate::fault::answer(&answer);
     root.poll.contact = now;
-    root.poll.report_every = u64::from(answer.report);
+    root.poll.report_every = Some(answer.report.into());
     #[cfg(feature = "observe")]
     root.reporter.talks_to(answer.cursor.instance);
     let touched: Vec<String> =

@@ -19,6 +19,9 @@ use sluicegate_core::{
 
 /// Milliseconds between two flushes of a VM.
 const FLUSH_MS: u64 = 1_000;
+/// Milliseconds between two reports until the controller says how many: the first poll of a new poller may be held for
+/// long, and counts should not wait for its answer.
+const UNTOLD_MS: u64 = 2_000;
 /// When Envoy gives up on a report, in milliseconds.
 const TIMEOUT_MS: u32 = 5_000;
 
@@ -101,7 +104,8 @@ fn count_in_envoy(split: &str, subset: &str, sample: u32, counts: &Counts, metri
 
 /// Posts the series that changed since the last confirmed report.
 pub(crate) fn send(root: &mut Root, now: u64) {
-    if root.reporter.under_way.is_some() || now < root.reporter.not_before || root.poll.report_every == 0 {
+    let every = root.poll.report_every.unwrap_or(UNTOLD_MS);
+    if root.reporter.under_way.is_some() || now < root.reporter.not_before || every == 0 {
         return;
     }
     let Some(mut totals) = host::shared(&root.keys.counts).and_then(|s| Totals::decode(&s.value).ok()) else { return };
@@ -116,7 +120,7 @@ pub(crate) fn send(root: &mut Root, now: u64) {
         counts: counts.clone(),
     });
     let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: series.collect() };
-    root.reporter.not_before = now + root.poll.report_every;
+    root.reporter.not_before = now + every;
     if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &report.encode(), TIMEOUT_MS)
     {
         root.reporter.under_way = Some((token, totals));
