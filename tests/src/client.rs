@@ -162,6 +162,18 @@ impl Client {
         self.read_answer_to(method)
     }
 
+    /// Whether any byte of an answer is there, without waiting for it or taking it.
+    ///
+    /// # Errors
+    /// When there is none yet.
+    pub fn peek(&self) -> Result<()> {
+        self.stream.set_nonblocking(true)?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false)?;
+        ensure!(seen.context("nothing yet")? > 0, "closed");
+        Ok(())
+    }
+
     fn fill(&mut self) -> Result<usize> {
         let mut part = [0; 64 << 10];
         let got = self.stream.read(&mut part).context("no bytes came")?;

@@ -148,6 +148,20 @@ fn loopback(at: SocketAddr) -> Value {
     json!({ "socket_address": { "address": at.ip().to_string(), "port_value": at.port() } })
 }
 
+/// `stats_config.stats_tags` of the bootstrap that turn the filter's counters into `sluicegate_requests_total` and
+/// `sluicegate_responses_total` with labels. The same list is in envoy/envoy.yaml.
+#[must_use]
+pub fn stats_tags() -> Value {
+    let tags = [
+        ("namespace", r"^wasmcustom\.sluicegate(\.ns\.([^.]+))\.split\."),
+        ("split", r"^wasmcustom\.sluicegate\.ns\.[^.]+(\.split\.([^.]+))\.subset\."),
+        ("subset", r"^wasmcustom\.sluicegate\.ns\.[^.]+\.split\.[^.]+(\.subset\.([^.]+))\."),
+        ("outcome", r"^wasmcustom\.sluicegate\.ns\..+(\.outcome\.([^.]+))\.responses_total$"),
+        ("plugin", r"^wasmcustom\.sluicegate(\.plugin\.([^.]+))\."),
+    ];
+    tags.iter().map(|(name, regex)| json!({ "tag_name": name, "regex": regex })).collect()
+}
+
 /// A file with xDS resources, as a path config source reads it.
 #[must_use]
 pub fn resources(version: u64, resources: &[Value]) -> String {

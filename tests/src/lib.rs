@@ -10,12 +10,14 @@
 //! * [`envoy`]: an Envoy process: start, update, ask its admin port, hot restart, CPU time.
 //! * [`controller`]: the real `sluicegate serve` and its CLI.
 //! * [`fault_controller`]: stands in for the controller where a test needs it to misbehave. For faults only.
-//! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants.
+//! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants. [`books`]: what the reports
+//!   it got add up to.
 //! * [`lab`]: pods, Envoy with the filter, a controller: the usual set-up.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
 //! * [`process`], [`ports`] and [`http1`]: what the above are made of.
 #![allow(clippy::disallowed_methods, reason = "a harness measures real time and waits for real processes")]
 
+pub mod books;
 pub mod brain;
 pub mod client;
 pub mod controller;

@@ -38,12 +38,12 @@ pub fn controller() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A linked Wasm module in `dist/`, by file name, such as `sluicegate.wasm`.
+/// A linked Wasm module in `$SLUICEGATE_DIST`, or `dist/`, by file name, such as `sluicegate.wasm`.
 ///
 /// # Errors
 /// When it is not built.
 pub fn wasm(file: &str) -> Result<PathBuf> {
-    let path = repo().join("dist").join(file);
+    let path = env::var_os("SLUICEGATE_DIST").map_or_else(|| repo().join("dist"), PathBuf::from).join(file);
     ensure!(path.exists(), "no {}: run 'make wasm' (or 'make bench' for the rivals)", path.display());
     Ok(path)
 }
