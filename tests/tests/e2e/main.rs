@@ -2,4 +2,5 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
 mod harness;
+mod last_good;
 mod weights;
