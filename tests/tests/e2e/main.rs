@@ -2,5 +2,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
 mod harness;
+mod hostile;
 mod last_good;
 mod weights;
