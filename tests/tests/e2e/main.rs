@@ -1,6 +1,7 @@
 //! The end-to-end tests: one binary, one module per topic, everything on a real Envoy.
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
+mod assignment;
 mod harness;
 mod hostile;
 mod last_good;
