@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
 mod assignment;
+mod config;
 mod counts;
 mod harness;
 mod hostile;
