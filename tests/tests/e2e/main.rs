@@ -7,4 +7,5 @@ mod counts;
 mod harness;
 mod hostile;
 mod last_good;
+mod plugins;
 mod weights;
