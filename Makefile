@@ -45,8 +45,9 @@ core-wasm: ## the tests of core again, on wasm32-unknown-unknown under Node
 	@$(TOOLS) rust-targets wasm-bindgen
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/.tools/wasm-bindgen" $(CARGO) test -p sluicegate-core --target wasm32-unknown-unknown
 
-generated: ## committed files that a program makes are what it makes today
+generated: ## committed files that a program makes are what it makes today; paths in documents exist
 	@tools/check-generated.sh
+	@tools/check-paths.sh
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy
