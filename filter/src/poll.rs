@@ -36,6 +36,8 @@ pub(crate) struct Poll {
     not_before: u64,
     /// Everything is acked next, not just what the last answer touched.
     full: bool,
+    /// The write of the snapshot after which this root has moved the version for a full ack.
+    announced: Option<u32>,
     acks: Sorted<String, Ack>,
     /// When the controller last answered this root, monotonic ms.
     contact: u64,
@@ -63,8 +65,7 @@ pub(crate) fn tick(root: &mut Root, common: &Common, now: u64) {
         return;
     };
     if !root.poll.holding {
-        // The last poller may have died between writing the snapshot and moving the version.
-        root.poll.holding = root.version.bump().is_ok();
+        root.poll.holding = true;
         root.poll.full = true;
     }
     if root.config.revert.as_ref().is_some_and(|r| now.saturating_sub(lease.contact) > r.after) {
@@ -106,8 +107,15 @@ fn hold(root: &Root) -> u32 {
 
 fn send(root: &mut Root, now: u64) {
     let hold = hold(root);
-    let snapshot = root.keys.snapshot().unwrap_or_default();
+    let (snapshot, write) = root.keys.snapshot_and_write();
     if root.poll.full {
+        // Another VM may have written this and not yet moved the version; it may even have died between.
+        if root.poll.announced != Some(write) {
+            if let Err(Refused(status)) = root.version.bump() {
+                return failed(root, now, &format!("the version cannot be moved (status {status})"));
+            }
+            root.poll.announced = Some(write);
+        }
         root.poll.acks = acks(&snapshot, snapshot.entries.keys());
     }
     let request = SyncRequest {
@@ -219,6 +227,7 @@ fn is_usable(split: &SplitSpec) -> bool {
 fn publish(root: &Root, answer: SyncAnswer) -> Result<(Snapshot, bool), Refused> {
     #[cfg(feature = "faults")]
     crate::fault::before_write(root);
+    let named = !answer.splits.is_empty() || !answer.removed.is_empty();
     let mut visible = false;
     let snapshot = root.keys.update_snapshot(|snapshot| {
         let before = snapshot.cursor;
@@ -230,7 +239,8 @@ fn publish(root: &Root, answer: SyncAnswer) -> Result<(Snapshot, bool), Refused>
     if crate::fault::after_write() {
         return Ok((snapshot, visible));
     }
-    if visible {
+    // Also for what was known: another VM may have written it and not yet moved the version, and we ack it.
+    if visible || named {
         root.version.bump()?;
     }
     Ok((snapshot, visible))

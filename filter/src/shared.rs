@@ -81,6 +81,14 @@ impl Keys {
         host::shared(&self.snapshot).and_then(|s| Snapshot::decode(&s.value).ok())
     }
 
+    /// What the proxy knows, and the compare-and-set number of the write that it is from.
+    pub(crate) fn snapshot_and_write(&self) -> (Snapshot, u32) {
+        match host::shared(&self.snapshot) {
+            Some(Shared { value, cas }) => (Snapshot::decode(&value).unwrap_or_default(), cas),
+            None => (Snapshot::default(), 0),
+        }
+    }
+
     /// Changes the snapshot by compare-and-set. `change` says whether there is anything to write; the result is the
     /// snapshot as it then stands.
     pub(crate) fn update_snapshot(&self, mut change: impl FnMut(&mut Snapshot) -> bool) -> Result<Snapshot, Refused> {
