@@ -9,19 +9,19 @@ use sluicegate_core::codec::{Damaged, Reader, Writer};
 
 /// A holder that has not renewed for this long has lost it, in milliseconds.
 pub const TTL: u64 = 5_000;
-/// Configurations further apart than this are different configurations, not the VMs of one, in milliseconds.
+/// Roots with one text configured further apart than this are not the VMs of one configuration, in milliseconds.
 const NEWER: u64 = 1_000;
 
 /// Who wants to poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
-    /// Random bits of the VM, and the root in it.
+    /// Random bits of the VM, and the root in it; later roots have higher numbers.
     pub owner: (u64, u32),
     /// This VM has been given a stream, so it is a worker's.
     pub worker: bool,
     /// When this root was configured, monotonic ms.
     pub configured: u64,
-    /// Hash of the configuration.
+    /// Hash of the configuration and of the code that runs it.
     pub config: u64,
 }
 
@@ -41,9 +41,15 @@ impl Lease {
     pub fn claim(current: Option<Self>, me: Candidate, now: u64) -> Option<Self> {
         let mine = Self { holder: me, expires: now + TTL, contact: current.map_or(now, |c| c.contact) };
         let Some(Self { holder, expires, .. }) = current else { return Some(mine) };
-        let newest = me.worker <= holder.worker && me.configured > holder.configured + NEWER;
-        let same_age = me.configured + NEWER >= holder.configured || me.config == holder.config;
-        let preferred = !me.worker && holder.worker && same_age;
+        // A later root of one VM follows an earlier one, and a different text is a different configuration; only the
+        // VMs of one configuration have to be told from another with the same text by time.
+        let follows = match (me.owner.0 == holder.owner.0, me.config == holder.config) {
+            (true, _) => me.owner.1 > holder.owner.1,
+            (false, false) => me.configured > holder.configured,
+            (false, true) => me.configured > holder.configured + NEWER,
+        };
+        let newest = me.worker <= holder.worker && follows;
+        let preferred = !me.worker && holder.worker && (follows || me.config == holder.config);
         (holder.owner == me.owner || now >= expires || newest || preferred).then_some(mine)
     }
 }
@@ -124,6 +130,17 @@ mod tests {
         assert!(takes(vm(1, false, 0, 7), vm(2, false, 5_000, 8), 10_000));
         assert!(takes(vm(1, true, 0, 7), vm(2, true, 5_000, 8), 10_000));
         assert!(!takes(vm(1, false, 0, 7), vm(2, true, 5_000, 8), 10_000), "a worker leaves it to its main thread");
+    }
+
+    #[test]
+    fn configurations_that_follow_each_other_within_moments_are_told_apart() {
+        assert!(takes(vm(1, false, 0, 7), vm(2, false, 1, 8), 10_000), "by their text");
+        assert!(!takes(vm(2, false, 1, 8), vm(1, false, 0, 7), 10_000));
+        let (old, mut new) = (vm(1, false, 0, 7), vm(1, false, 0, 7));
+        new.owner.1 += 1;
+        assert!(takes(old, new, 10_000) && !takes(new, old, 10_000), "by their order in one VM");
+        assert!(!takes(vm(1, false, 0, 7), vm(2, false, 900, 7), 10_000), "two VMs of one configuration");
+        assert!(!takes(vm(2, true, 1, 8), vm(1, false, 0, 7), 10_000), "not even by the main thread of the old one");
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(crate) const FIRST_TICK_MS: u32 = 30;
 /// Milliseconds between ticks.
 const TICK_MS: u32 = 500;
 
+/// Tells other code with the same configuration apart.
+const BUILD: &str =
+    if cfg!(feature = "observe") { concat!(env!("CARGO_PKG_VERSION"), "+observe") } else { env!("CARGO_PKG_VERSION") };
+
 /// What one worker keeps of one split.
 #[derive(Debug)]
 pub(crate) struct SplitState {
@@ -87,7 +91,7 @@ impl Root {
         let now = host::now_millis();
         let mut root = Self {
             id,
-            config_hash: key::seed(&String::from_utf8_lossy(json)),
+            config_hash: key::seed(&format!("{BUILD}{}", String::from_utf8_lossy(json))),
             config,
             keys,
             version,
@@ -133,10 +137,10 @@ impl Root {
     pub(crate) fn call_response(&mut self, token: u32, body_size: usize, common: &Common) {
         if self.poll.is_mine(token) {
             crate::poll::answered(self, body_size, common);
-            return;
+        } else {
+            #[cfg(feature = "observe")]
+            self.reporter.answered(token);
         }
-        #[cfg(feature = "observe")]
-        self.reporter.answered(token);
     }
 
     /// Looks at the version and reloads when it moved: the first thing of every request.
