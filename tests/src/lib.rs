@@ -14,9 +14,11 @@
 //!   it got add up to.
 //! * [`lab`]: pods, Envoy with the filter, a controller: the usual set-up.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
+//! * [`steady`]: a load beside a test; [`ack_loop`]: controller and client in one thread, for the ack.
 //! * [`process`], [`ports`] and [`http1`]: what the above are made of.
 #![allow(clippy::disallowed_methods, reason = "a harness measures real time and waits for real processes")]
 
+pub mod ack_loop;
 pub mod books;
 pub mod brain;
 pub mod client;
@@ -31,4 +33,5 @@ pub mod paths;
 pub mod poll;
 pub mod ports;
 pub mod process;
+pub mod steady;
 pub mod upstream;

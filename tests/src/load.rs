@@ -17,7 +17,7 @@ use nix::time::ClockId;
 mod conn;
 mod tally;
 
-use conn::{Conn, Progress};
+pub(crate) use conn::{Conn, Progress};
 pub use tally::{Latencies, Tally};
 
 /// An upper bound on every run, whatever was asked for.

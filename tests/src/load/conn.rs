@@ -9,7 +9,7 @@ use mio::net::TcpStream;
 use super::Answer;
 use crate::http1::{self, Body};
 
-pub(super) enum Progress {
+pub(crate) enum Progress {
     Nothing,
     Answered { close: bool },
     Closed { unanswered: bool },
@@ -20,7 +20,7 @@ struct Waiting {
     number: u64,
 }
 
-pub(super) struct Conn {
+pub(crate) struct Conn {
     stream: TcpStream,
     output: Vec<u8>,
     input: Vec<u8>,
@@ -30,16 +30,16 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) const fn new(stream: TcpStream) -> Self {
+    pub(crate) const fn new(stream: TcpStream) -> Self {
         Self { stream, output: Vec::new(), input: Vec::new(), waiting: None, head: None }
     }
 
-    pub(super) fn deregister(&mut self, registry: &Registry) {
+    pub(crate) fn deregister(&mut self, registry: &Registry) {
         registry.deregister(&mut self.stream).ok();
     }
 
     /// Sends a request. A request fits into an empty socket buffer; a partial write counts as an error.
-    pub(super) fn send(&mut self, now: Instant, number: u64, write: &mut dyn FnMut(&mut Vec<u8>)) -> io::Result<()> {
+    pub(crate) fn send(&mut self, now: Instant, number: u64, write: &mut dyn FnMut(&mut Vec<u8>)) -> io::Result<()> {
         self.output.clear();
         write(&mut self.output);
         self.stream.write_all(&self.output)?;
@@ -48,7 +48,7 @@ impl Conn {
     }
 
     /// Reads what is there; `closing`: read up to the end, for the other side has closed.
-    pub(super) fn progress(&mut self, now: Instant, closing: bool, mut done: impl FnMut(&Answer<'_>)) -> Progress {
+    pub(crate) fn progress(&mut self, now: Instant, closing: bool, mut done: impl FnMut(&Answer<'_>)) -> Progress {
         let mut part = [0; 16 << 10];
         loop {
             let got = match self.stream.read(&mut part) {

@@ -1,0 +1,109 @@
+//! A steady load beside a test: a thread that sends at a fixed rate and keeps every answer, in the order sent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow, ensure};
+
+use crate::http1;
+use crate::load::{Limits, Load, Tally};
+
+/// Connections of a steady load: enough that every worker has some.
+const CONNECTIONS: usize = 16;
+
+/// The running load. Dropping it ends it.
+#[derive(Debug)]
+pub struct Steady {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<Result<Seen>>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Seen {
+    /// All of it, counted.
+    pub tally: Tally,
+    answers: Vec<Seeing>,
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Seeing {
+    /// When its request was sent.
+    pub sent: Instant,
+    /// Its status.
+    pub status: u16,
+    /// The pod that gave it; "" when Envoy did.
+    pub pod: String,
+}
+
+impl Steady {
+    /// Starts so many requests per second over sixteen connections.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub fn start(to: SocketAddr, rate: f64) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut load = Load::new(to, CONNECTIONS, "")?;
+        let limits = Limits::count(u64::MAX).rate(rate).until(&stop);
+        let thread = thread::spawn(move || {
+            let mut answers = Vec::new();
+            let tally = load.run_with(&limits, |answer| {
+                let pod = http1::header(answer.head, "x-pod").unwrap_or_default();
+                let pod = String::from_utf8_lossy(pod).into_owned();
+                answers.push(Seeing { sent: answer.sent, status: answer.status, pod });
+            })?;
+            answers.sort_by_key(|seeing| seeing.sent);
+            Ok(Seen { tally, answers })
+        });
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the load generator itself failed.
+    pub fn stop(mut self) -> Result<Seen> {
+        self.stop.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Err(anyhow!("stopped before")) };
+        thread.join().map_err(|_| anyhow!("the load generator panicked"))?
+    }
+
+    /// Ends it, and fails unless every request was answered with 200.
+    ///
+    /// # Errors
+    /// When one was not.
+    pub fn stop_clean(self) -> Result<Seen> {
+        let seen = self.stop()?;
+        ensure!(seen.tally.answers() > 0 && seen.tally.failures() == 0, "requests failed: {:?}", seen.tally.statuses);
+        Ok(seen)
+    }
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Seen {
+    /// The answers to requests sent at or after this moment.
+    pub fn since(&self, moment: Instant) -> impl Iterator<Item = &Seeing> {
+        self.answers.iter().filter(move |seeing| seeing.sent >= moment)
+    }
+
+    /// Fails unless all requests sent at or after this moment, some at least, went to this pod.
+    ///
+    /// # Errors
+    /// When one did not.
+    pub fn only_since(&self, moment: Instant, pod: &str) -> Result<()> {
+        ensure!(self.since(moment).next().is_some(), "no request was sent after that moment");
+        match self.since(moment).find(|seeing| seeing.pod != pod) {
+            Some(other) => Err(anyhow!("not {pod}, {:?} later: {other:?}", other.sent - moment)),
+            None => Ok(()),
+        }
+    }
+}
