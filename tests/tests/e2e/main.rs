@@ -1,11 +1,14 @@
 //! The end-to-end tests: one binary, one module per topic, everything on a real Envoy.
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
+mod ack;
 mod assignment;
+mod backwards;
 mod config;
 mod counts;
 mod harness;
 mod hostile;
 mod last_good;
 mod plugins;
+mod poller;
 mod weights;
