@@ -1,0 +1,50 @@
+//! `make demo`: the founding lab (weights 90/10, 50/50, 0/100 behind a gateway) on a real Envoy with two workers, the
+//! real controller and its CLI; then what the lab could not show. Each thing it prints it has checked: otherwise it
+//! says what was wrong and exits with 1.
+#![allow(clippy::disallowed_methods, reason = "a demonstration measures real time")]
+
+mod changes;
+mod crash;
+mod print;
+mod stage;
+mod sticky;
+mod weights;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use print::{bad, good, step};
+use stage::Stage;
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    match run() {
+        Ok(()) => {
+            println!("\n{} ({:.0} s)", good("demo: ok"), began.elapsed().as_secs_f64());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("\n{} {why:#}", bad("demo: failed:"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    step("An Envoy, a controller, two pods");
+    let mut stage = Stage::start()?;
+    step("The lab: 90/10, 50/50, 0/100");
+    weights::run(&stage)?;
+    step("Sticky users: 10 %, 25 %, 75 %, and nobody moves back");
+    sticky::run(&stage)?;
+    step("20 changes under load");
+    changes::run(&stage)?;
+    step("The controller is killed, and comes back");
+    crash::run(&mut stage)?;
+    step("What the controller knows");
+    stage.await_counts()?;
+    stage.sluicegate(&["describe", "backend"])?;
+    Ok(())
+}
