@@ -14,7 +14,7 @@ fn a_thousand_splits_are_told_apart_by_host() -> Result<()> {
     let gate = Gate::open(2, json!({ "hosts": true }))?;
     let to = |n: usize| ["v1", "v2", "v3"][n % 3];
     let by_host = |n: usize, hosts: Vec<String>| {
-        let weights = [("v1", u32::from(n % 3 == 0)), ("v2", u32::from(n % 3 == 1)), ("v3", u32::from(n % 3 == 2))];
+        let weights = ["v1", "v2", "v3"].map(|pod| (pod, u32::from(pod == to(n))));
         SplitSpec { hosts, ..split(&format!("split-{n}"), 1, &weights) }
     };
     let mut splits: Vec<SplitSpec> = (0..1_000).map(|n| by_host(n, vec![format!("host-{n}.test")])).collect();

@@ -8,6 +8,9 @@ use sluicegate_tests::client::Client;
 
 use super::{Gate, ask, pod};
 
+/// The headers of a request.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn over(source: OverrideSource, value: &str, subset: &str) -> Override {
     Override { source, value: value.into(), subset: subset.into() }
 }
@@ -24,11 +27,11 @@ fn overrides_by_header_and_cookie_come_before_weights_and_the_first_match_wins()
         ..split("backend", 1, &[("v1", 0), ("v2", 0), ("v3", 0), ("v4", 1)])
     })?;
     let mut client = Client::connect(gate.web)?;
-    let mut subset = |headers: &[(&str, &str)]| -> Result<(String, String)> {
+    let mut subset = |headers: Headers<'_>| -> Result<(String, String)> {
         let answer = ask(&mut client, headers)?;
         Ok((answer.header("x-got-subset").unwrap_or_default(), pod(&answer)))
     };
-    let cases: [(&[(&str, &str)], &str, &str); 11] = [
+    let cases: [(Headers<'_>, &str, &str); 11] = [
         (&[("x-canary", "always")], "v2", "v2"),
         (&[("X-CANARY", "always"), ("x-canary", "never")], "v2", "v2"),
         (&[("x-canary", "never")], "", "v1"),
@@ -58,7 +61,7 @@ fn a_trusted_hop_before_us_has_chosen_already() -> Result<()> {
         ..split("backend", 1, &[("v1", 1), ("v2", 0), ("v3", 0)])
     })?;
     let mut client = Client::connect(gate.web)?;
-    let cases: [(&[(&str, &str)], &str); 6] = [
+    let cases: [(Headers<'_>, &str); 6] = [
         (&[("x-sluicegate-subset", "v2")], "v2"),
         (&[("x-sluicegate-subset", "v1"), ("x-canary", "always")], "v1"),
         (&[("x-canary", "always")], "v3"),
