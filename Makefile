@@ -34,7 +34,8 @@ check: ## formats, lints, docs, licences
 	$(CARGO) clippy -p sluicegate-filter --target $(WASI) -- -D warnings
 	$(CARGO) clippy -p sluicegate-filter --target $(WASI) --no-default-features -- -D warnings
 	$(CARGO) clippy -p sluicegate-filter --target $(WASI) --features faults -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --exclude sluicegate-filter --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p sluicegate-filter --target $(WASI) --no-deps --document-private-items --quiet
 	PATH="$(CURDIR)/.tools:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
 
 unit: ## the native tests of every crate but the end-to-end ones

@@ -137,9 +137,10 @@ impl Tally {
             self.dropped = self.dropped.saturating_add(1);
             return;
         }
-        let (delta, recent) = match reporter.last.get(&key) {
-            // What went backwards began anew.
-            Some(last) => (counts.since(last).unwrap_or_else(|| counts.clone()), true),
+        let (delta, recent) = match reporter.last.get(&key).map(|last| counts.since(last)) {
+            Some(Some(delta)) => (delta, true),
+            // Within an epoch counts only grow: an older report that was overtaken, as when the poller changes.
+            Some(None) => return,
             None => (counts.clone(), now >= reporter.catching_up),
         };
         reporter.last.insert(key, counts);

@@ -1,9 +1,6 @@
 //! The floor: a Wasm filter with one hand-written per-request export that does nothing, and no SDK.
 //! What this costs is what Envoy takes for entering Wasm once per request; no filter can be cheaper.
-#![allow(
-    unsafe_code,
-    reason = "an export is a symbol, and `no_mangle` counts as unsafe"
-)]
+#![allow(unsafe_code, reason = "an export is a symbol, and `no_mangle` counts as unsafe")]
 
 use std::alloc::{Layout, alloc};
 
@@ -23,10 +20,6 @@ pub extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 
 /// Continue, whatever the request is.
 #[unsafe(no_mangle)]
-pub extern "C" fn proxy_on_request_headers(
-    _context: u32,
-    _headers: u32,
-    _end_of_stream: u32,
-) -> u32 {
+pub extern "C" fn proxy_on_request_headers(_context: u32, _headers: u32, _end_of_stream: u32) -> u32 {
     0
 }

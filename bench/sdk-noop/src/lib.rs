@@ -1,10 +1,7 @@
 //! The yardstick most people start from: a filter on the Proxy-Wasm SDK that does nothing per request.
 //! It is linked as the SDK leaves it, with all its exports, because that is what such a filter costs.
 
-#![allow(
-    missing_docs,
-    reason = "the SDK's `main!` makes a public function without docs"
-)]
+#![allow(missing_docs, reason = "the SDK's `main!` makes a public function without docs")]
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};

@@ -39,13 +39,15 @@ fn cumulative_reports_add_up_and_repeated_ones_add_nothing() {
 }
 
 #[test]
-fn what_went_backwards_began_anew_and_totals_never_shrink() {
+fn a_report_that_was_overtaken_changes_nothing_and_a_new_epoch_begins_anew() {
     let mut tally = Tally::default();
     tally.take(report(1, 1, counts(100, 90, 10)), seconds(0));
-    tally.take(report(1, 1, counts(7, 7, 0)), seconds(1));
-    assert_eq!(tally.total("n/a", "v1").observed.requests, 107);
-    tally.take(report(1, 1, counts(8, 8, 0)), seconds(2));
-    assert_eq!(tally.total("n/a", "v1").observed.requests, 108);
+    tally.take(report(1, 1, counts(70, 65, 5)), seconds(1));
+    assert_eq!(tally.total("n/a", "v1").observed.requests, 100);
+    tally.take(report(1, 1, counts(110, 98, 12)), seconds(2));
+    assert_eq!(tally.total("n/a", "v1").observed.requests, 110);
+    tally.take(report(2, 1, counts(8, 8, 0)), seconds(3));
+    assert_eq!(tally.total("n/a", "v1").observed.requests, 118);
 }
 
 #[test]

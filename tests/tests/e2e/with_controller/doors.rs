@@ -22,6 +22,8 @@ struct Door {
     controller: Controller,
     pods: Upstreams,
     dir: TempDir,
+    /// The certificate, PEM.
+    pem: String,
 }
 
 impl Door {
@@ -32,13 +34,15 @@ impl Door {
             fs::write(&path, content)?;
             Ok(path.to_str().context("an odd path")?.to_owned())
         };
-        let (cert, key) = (file("cert.pem", CERT)?, file("key.pem", KEY)?);
+        let made = rcgen::generate_simple_self_signed(["sluicegate".to_owned()])?;
+        let pem = made.cert.pem();
+        let (cert, key) = (file("cert.pem", &pem)?, file("key.pem", &made.signing_key.serialize_pem())?);
         let tokens = file("tokens", &format!("{RIGHT}\n"))?;
         let door = ["--proxy-tls-cert", &cert, "--proxy-tls-key", &key, "--proxy-token-file", &tokens];
         let split = split_yaml("backend", &[("v1", 0), ("v2", 1)], "");
         let args: Vec<&str> = door.into_iter().chain(FAST).collect();
         let controller = Controller::start_with(&[("backend.yaml", &split)], &args)?;
-        Ok(Self { controller, pods: Upstreams::start(&PODS)?, dir })
+        Ok(Self { controller, pods: Upstreams::start(&PODS)?, dir, pem })
     }
 
     /// An Envoy that shows this token, and speaks TLS to a controller with our certificate, or does not.
@@ -51,7 +55,7 @@ impl Door {
         let mut options = lab::options(&self.pods, vec![lab::listener(WEB, &plugin)], self.controller.proxy, 2);
         let cluster = options.clusters.iter_mut().find(|cluster| cluster["name"] == CONTROLLER_CLUSTER);
         if tls {
-            cluster.context("no cluster of the controller")?["transport_socket"] = socket();
+            cluster.context("no cluster of the controller")?["transport_socket"] = socket(&self.pem);
         }
         Envoy::start(options)
     }
@@ -71,12 +75,12 @@ impl Door {
     }
 }
 
-fn socket() -> Value {
+fn socket(pem: &str) -> Value {
     json!({ "name": "tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         "sni": "sluicegate",
         "common_tls_context": { "validation_context": {
-            "trusted_ca": { "inline_string": CERT },
+            "trusted_ca": { "inline_string": pem },
             "match_typed_subject_alt_names": [{ "san_type": "DNS", "matcher": { "exact": "sluicegate" } }],
         }},
     }})
@@ -124,26 +128,3 @@ fn a_token_that_is_added_to_the_file_is_let_in_without_a_restart() -> Result<()>
     ensure!(client::get(envoy.listener(WEB)?, "/")?.json()?["pod"] == "v2");
     Ok(())
 }
-
-/// For these tests only: `CN=sluicegate`, self-signed, with its key below.
-const CERT: &str = "\
------BEGIN CERTIFICATE-----\n\
-MIIBmzCCAUGgAwIBAgIUFPTW3w2kBFmOdvPoGeeHC98t9XswCgYIKoZIzj0EAwIw\n\
-FTETMBEGA1UEAwwKc2x1aWNlZ2F0ZTAgFw0yNjExMjIxOTE0MDNaGA8yMTI2MTAy\n\
-OTE5MTQwM1owFTETMBEGA1UEAwwKc2x1aWNlZ2F0ZTBZMBMGByqGSM49AgEGCCqG\n\
-SM49AwEHA0IABFJp6WwrRomkTNL4Jer3HO44L9yksAXc2Ny3Oji3MTNXZ9lGeVtC\n\
-88hmTKdDEO1RUG+y4+2trHKKXdSZJxZV53SjbTBrMB0GA1UdDgQWBBQjvqQOKCWZ\n\
-CNrRVF2juBBnlxFq0TAfBgNVHSMEGDAWgBQjvqQOKCWZCNrRVF2juBBnlxFq0TAb\n\
-BgNVHREEFDASggpzbHVpY2VnYXRlhwR/AAABMAwGA1UdEwEB/wQCMAAwCgYIKoZI\n\
-zj0EAwIDSAAwRQIhAME5G9Vg+5PNnjM34WvW+wSGCU9uhOGB7Qoxy+yAarZ3AiBQ\n\
-348DBmlFSCP9fnvm8RAAsQOaHf1W9AAcM3pFObZzfA==\n\
------END CERTIFICATE-----\n\
-";
-
-const KEY: &str = "\
------BEGIN PRIVATE KEY-----\n\
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg35iYVWa9J7NEuWfA\n\
-SUKqYJ8wthlZZqdwZ/rVlU3SBzWhRANCAARSaelsK0aJpEzS+CXq9xzuOC/cpLAF\n\
-3Njctzo4tzEzV2fZRnlbQvPIZkynQxDtUVBvsuPtraxyil3UmScWVed0\n\
------END PRIVATE KEY-----\n\
-";
