@@ -137,6 +137,8 @@ fn an_ack_is_true_even_if_the_vm_that_wrote_the_weights_has_not_yet_moved_the_ve
     // The main thread takes over while the poll of the worker is still open.
     order(&mut client, "release")?;
     let main = brain.wait_held("of the main thread", |polled| polled.number > worker.number && !polled.by_worker())?;
+    // The main thread has moved the version; only a worker that has looked since can miss the next move.
+    ensure!(probe(&lab, "v2")?.iter().all(|two| *two == [200, 200]));
     let steady = Steady::start(lab.web()?, 200.0)?;
     brain.answer_poll(&worker, answer(2, &[all_to("v3", 5), split("fault-stall", 3_000, &[("v1", 1)])]));
     lab.envoy.process().wait_log("fault: stalls", poll::LONG)?;
