@@ -268,6 +268,7 @@ fn duration(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn refused(json: &str) -> String {
         Config::parse(json.as_bytes()).err().map_or_else(|| format!("{json} was taken"), |why| why.to_string())
@@ -319,6 +320,52 @@ mod tests {
             (with(r#""access_log":"yes""#), "field access_log: must be true or false, not a string"),
         ] {
             assert!(message.contains(named), "{message}\n  does not say {named}");
+        }
+    }
+
+    /// Damages a valid configuration: bytes changed, put in, cut out, or two places swapped.
+    fn damaged() -> impl Strategy<Value = Vec<u8>> {
+        let valid = [
+            r#"{"controller":{"cluster":"c","authority":"a.b:70"},"hosts":true,"header":"X-Mine","token_env":"T"}"#,
+            r#"{"controller":{"cluster":"c"},"split":"a/b","fallback":{"subsets":[{"name":"v1","weight":9}]}}"#,
+            r#"{"controller":{"cluster":"c"},"split":"a/b","on_loss":{"revert":"main","after":"2m"},"access_log":true}"#,
+        ];
+        let place = || any::<prop::sample::Index>();
+        let piece = prop::sample::select(vec![
+            "\"", "{", "}", "[", "]", ",", ":", "\\u", "-", "9", "e9", "null", "\0", "\u{ff}",
+        ]);
+        let damage = (0..4_u8, place(), place(), piece);
+        (prop::sample::select(valid.to_vec()), prop::collection::vec(damage, 1..5)).prop_map(|(text, damages)| {
+            let mut text = text.as_bytes().to_vec();
+            for (how, at, other, piece) in damages {
+                let (at, other) = (at.index(text.len().max(1)), other.index(text.len().max(1)));
+                match how {
+                    0 => drop(text.splice(at..at, piece.bytes())),
+                    1 if !text.is_empty() => text[at] = piece.as_bytes()[0],
+                    2 => drop(text.drain(at.min(other)..at.max(other))),
+                    _ if !text.is_empty() => text.swap(at, other),
+                    _ => {}
+                }
+            }
+            text
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_damaged_configuration_is_taken_or_refused_with_a_message_and_never_panics(text in damaged()) {
+            match Config::parse(&text) {
+                Ok(config) => {
+                    prop_assert!(!config.cluster.is_empty() && name::written_header(&config.header).is_ok());
+                    prop_assert!(config.fallback.is_none_or(|f| f.total > 0));
+                }
+                Err(why) => {
+                    let why = why.to_string();
+                    prop_assert!(why.contains("plugin") && !why.contains(char::is_control), "{why:?}");
+                }
+            }
         }
     }
 }
