@@ -1,7 +1,10 @@
 //! What a weight change takes: from the moment it is sent to the controller until the last answer by old weights, and
 //! until every proxy has acked it. Weights swing between 100/0 and 0/100, so each answer tells by which it was decided.
 
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -37,8 +40,12 @@ struct Seen {
 struct Row {
     last_old: Latencies,
     written: Latencies,
+    /// From "in force" as the client hears it to the last ack.
+    pushed: Latencies,
     acked: Latencies,
     bare: Latencies,
+    /// A small file written the way the controller does it: written, synced, renamed, folder synced.
+    disk: Latencies,
     /// Requests sent after the ack was known and answered by old weights: promise 1 broken.
     late: u64,
     requests: u64,
@@ -51,15 +58,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!(
         "### Propagation of a weight change: {} changes, {RATE} requests/s\n\n\
-         | proxies | workers of each | last answer by old weights | change written and in force | ack by all proxies | bare loopback round trip | sent after the ack, old weights |\n\
-         |---|---|---|---|---|---|---|",
+         | proxies | workers of each | last answer by old weights | change written and in force | ack by all proxies | of that, after it was in force | bare loopback round trip | bare write to disk | sent after the ack, old weights |\n\
+         |---|---|---|---|---|---|---|---|---|",
         args.changes
     );
     for (proxies, workers) in [(1, 2), (8, 1)] {
         let row = measure(args.changes, proxies, workers)?;
         println!(
-            "| {proxies} | {workers} | {} | {} | {} | {} | {} of {} |",
-            row.last_old, row.written, row.acked, row.bare, row.late, row.requests
+            "| {proxies} | {workers} | {} | {} | {} | {} | {} | {} | {} of {} |",
+            row.last_old, row.written, row.acked, row.pushed, row.bare, row.disk, row.late, row.requests
         );
     }
     println!();
@@ -84,6 +91,7 @@ fn measure(changes: usize, proxies: usize, workers: usize) -> Result<Row> {
         .map(|envoy| Ok(load(envoy.listener("web")?, RATE / proxies as f64, &seen, &stop)))
         .collect::<Result<_>>()?;
     let mut bare = Client::connect(pods.addr("v1"))?;
+    let disk = paths::scratch("disk")?;
     let mut row = Row::default();
     for change in 0..changes {
         // The next one in some milliseconds, not in step with anything.
@@ -91,6 +99,9 @@ fn measure(changes: usize, proxies: usize, workers: usize) -> Result<Row> {
         let began = Instant::now();
         bare.request("GET", "/", &[], b"")?;
         row.bare.push(began.elapsed());
+        let began = Instant::now();
+        write_to_disk(disk.path())?;
+        row.disk.push(began.elapsed());
         one_change(&mut admin, change, &seen, &mut row)?;
     }
     stop.store(true, Ordering::Relaxed);
@@ -109,12 +120,14 @@ fn one_change(admin: &mut Client, change: usize, seen: &Seen, row: &mut Row) -> 
     let headers = [("content-type", "application/json")];
     let answer = admin.request("POST", &format!("{SPLIT}/weights"), &headers, weights.as_bytes())?;
     ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
-    row.written.push(Duration::from_nanos(seen.now() - began));
+    let written = seen.now();
+    row.written.push(Duration::from_nanos(written - began));
     let generation = answer.json()?["generation"].as_u64().context("no generation in the answer")?;
     let split = ask(admin, &format!("{SPLIT}?wait=acked&generation={generation}&timeout=10"))?;
     let acked = seen.now();
     ensure!(split["acked"] == split["live"], "not acked within ten seconds: {split}");
     row.acked.push(Duration::from_nanos(acked - began));
+    row.pushed.push(Duration::from_nanos(acked - written));
 
     // Answers that are still on their way; a late one would be sent after the ack and still be old.
     thread::sleep(Duration::from_millis(15));
@@ -122,6 +135,14 @@ fn one_change(admin: &mut Client, change: usize, seen: &Seen, row: &mut Row) -> 
     row.last_old.push(Duration::from_nanos(last));
     row.late += u64::from(seen.sent[old].load(Ordering::Relaxed) > acked);
     Ok(())
+}
+
+fn write_to_disk(dir: &Path) -> Result<()> {
+    let mut file = File::create(dir.join("new"))?;
+    file.write_all(&[b'x'; 300])?;
+    file.sync_all()?;
+    fs::rename(dir.join("new"), dir.join("file"))?;
+    File::open(dir)?.sync_all().context("cannot sync a folder")
 }
 
 fn ask(admin: &mut Client, target: &str) -> Result<Value> {
