@@ -34,6 +34,8 @@ pub struct Seen {
 pub struct Seeing {
     /// When its request was sent.
     pub sent: Instant,
+    /// When its answer was complete.
+    pub answered: Instant,
     /// Its status.
     pub status: u16,
     /// The pod that gave it; "" when Envoy did.
@@ -54,7 +56,8 @@ impl Steady {
             let tally = load.run_with(&limits, |answer| {
                 let pod = http1::header(answer.head, "x-pod").unwrap_or_default();
                 let pod = String::from_utf8_lossy(pod).into_owned();
-                answers.push(Seeing { sent: answer.sent, status: answer.status, pod });
+                let answered = answer.sent + answer.latency;
+                answers.push(Seeing { sent: answer.sent, answered, status: answer.status, pod });
             })?;
             answers.sort_by_key(|seeing| seeing.sent);
             Ok(Seen { tally, answers })
@@ -93,6 +96,11 @@ impl Seen {
     /// The answers to requests sent at or after this moment.
     pub fn since(&self, moment: Instant) -> impl Iterator<Item = &Seeing> {
         self.answers.iter().filter(move |seeing| seeing.sent >= moment)
+    }
+
+    /// Of these, the answers that were there before another moment: whatever that one changed, it did not change them.
+    pub fn between(&self, from: Instant, to: Instant) -> impl Iterator<Item = &Seeing> {
+        self.since(from).filter(move |seeing| seeing.answered < to)
     }
 
     /// Fails unless all requests sent at or after this moment, some at least, went to this pod.

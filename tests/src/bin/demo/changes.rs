@@ -59,7 +59,7 @@ fn tell(seen: &Seen, phases: &[Phase], commands: &Latencies, acks: &Latencies) -
     ]);
     let (mut after, mut late) = (0_u64, 0_u64);
     for phase in phases {
-        for answer in seen.since(phase.from).take_while(|answer| answer.sent < phase.to) {
+        for answer in seen.between(phase.from, phase.to) {
             after += 1;
             late += u64::from(answer.pod != phase.pod);
         }

@@ -56,7 +56,7 @@ pub(crate) fn run(stage: &mut Stage) -> Result<()> {
 }
 
 fn window(seen: &Seen, what: &str, from: Instant, to: Instant, weight: u64) -> Result<Vec<String>> {
-    let answers: Vec<_> = seen.since(from).take_while(|answer| answer.sent < to).collect();
+    let answers: Vec<_> = seen.between(from, to).collect();
     let (all, on_v2) = (answers.len(), answers.iter().filter(|answer| answer.pod == V2).count());
     let off = on_v2 as f64 - all as f64 * weight as f64 / 100.0;
     ensure!(all > 0, "no request {what}");

@@ -107,7 +107,7 @@ fn a_filter_that_comes_back_while_draining_has_its_weights_and_afterwards_begins
     ensure!(tally.pods.get("v2") == Some(&100), "{:?}", tally.pods);
     let seen = steady.stop_clean()?;
     // Connections of the bare chain go on to v1 until their next answer closes them; but nobody took the fallback.
-    let first: Vec<_> = seen.since(began).filter(|seeing| seeing.sent < removed).collect();
+    let first: Vec<_> = seen.between(began, removed).collect();
     ensure!(!first.is_empty() && first.iter().all(|seeing| ["v1", "v2"].contains(&seeing.pod.as_str())), "{first:?}");
     Ok(())
 }

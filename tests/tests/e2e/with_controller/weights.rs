@@ -45,7 +45,7 @@ fn when_set_weight_returns_every_worker_obeys() -> Result<()> {
     let seen = load.stop_clean()?;
     let mut checked = 0;
     for (began, ended, pod) in phases {
-        for answer in seen.since(began).take_while(|answer| answer.sent < ended) {
+        for answer in seen.between(began, ended) {
             ensure!(answer.pod == pod, "sent {:?} after the ack, answered by {}", answer.sent - began, answer.pod);
             checked += 1;
         }
