@@ -216,6 +216,11 @@ pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     bytes(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }).1
 }
 
+/// A property as text; empty when there is none.
+pub(crate) fn property_text(path: &str) -> String {
+    String::from_utf8_lossy(&property(path).unwrap_or_default()).into_owned()
+}
+
 /// A numeric property of Envoy: 8 bytes, little endian.
 #[cfg(feature = "observe")]
 pub(crate) fn property_number(path: &str) -> Option<u64> {

@@ -132,7 +132,7 @@ fn set_cookie(split: &Split, id: &[u8]) -> Option<Box<str>> {
 /// The headers of a response are there: a new sticky user gets the cookie.
 #[cfg(feature = "observe")]
 pub(crate) fn response_headers(vm: &mut Vm, stream: u32) {
-    if let Some(cookie) = vm.common.slots.get_mut(stream).and_then(|slot| slot.cookie.take()) {
+    if let Some(cookie) = vm.common.slots.take_cookie(stream) {
         // Should the host refuse, the next response carries another id.
         let _ = host::add_header(Map::Response, "set-cookie", &cookie);
     }

@@ -85,8 +85,8 @@ impl Root {
         let keys = Keys::new(&config);
         let refused = |why: Refused| format!("shared data cannot be written (status {})", why.0);
         keys.seed().map_err(refused)?;
-        let text = |path| String::from_utf8_lossy(&host::property(path).unwrap_or_default()).into_owned();
-        let proxy = ProxyId { epoch: keys.epoch().map_err(refused)?, node: node(), plugin: text("plugin_name") };
+        let plugin = host::property_text("plugin_name");
+        let proxy = ProxyId { epoch: keys.epoch().map_err(refused)?, node: node(), plugin };
         let version = Version::new(&keys, &mut common.metrics);
         let now = host::now_millis();
         let mut root = Self {
@@ -237,8 +237,7 @@ fn lines(split: &Split, plugin: u64, ledger: &mut Ledger) -> Vec<(u32, Sampler)>
 
 /// Envoy's node id. The second path is that of older releases; 1.40 does not know it any more.
 fn node() -> String {
-    let id = ["xds\0node\0id", "node\0id"].into_iter().filter_map(host::property).find(|id| !id.is_empty());
-    String::from_utf8_lossy(&id.unwrap_or_default()).into_owned()
+    ["xds\0node\0id", "node\0id"].map(host::property_text).into_iter().find(|id| !id.is_empty()).unwrap_or_default()
 }
 
 /// Envoy sends a header value as it is, line ends too.

@@ -28,14 +28,10 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn new(config: &Config) -> Self {
-        let name = |property| {
-            let value = host::property(property).unwrap_or_default();
-            String::from_utf8_lossy(&value).into_owned()
-        };
         let identity = [
-            name("plugin_name"),
-            name("plugin_root_id"),
-            name("plugin_vm_id"),
+            host::property_text("plugin_name"),
+            host::property_text("plugin_root_id"),
+            host::property_text("plugin_vm_id"),
             config.cluster.clone(),
             match &config.subscription {
                 Subscription::Split(split) => split.clone(),

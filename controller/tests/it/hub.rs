@@ -118,6 +118,22 @@ fn one_answer_is_made_for_all_and_holds_only_what_changed() {
 }
 
 #[test]
+fn a_change_is_as_long_on_the_wire_among_a_thousand_splits_as_alone() {
+    let length = |splits: usize| {
+        let mut hub = Hub::new(7, Duration::from_secs(2));
+        let all = (0..splits).map(|n| change(split(&format!("n/{n}"), 1, &[("v1", 1)], &["a.test"])));
+        hub.publish(all.collect(), at(0));
+        let mut proxy = filter(1, Subscription::Hosts);
+        proxy.fetch(&mut hub, 0);
+        proxy.poll(&mut hub, 0);
+        let wakes = hub.publish(vec![change(split("n/0", 2, &[("v1", 2)], &["a.test"]))], at(1));
+        wakes[0].answer.message.encode().len()
+    };
+    // The cursor is a number of changes: one byte up to 127, two up to 16,383.
+    assert_eq!(length(1_000), length(1) + 1);
+}
+
+#[test]
 fn what_changed_between_two_polls_is_answered_at_once() {
     let mut hub = hub();
     let mut proxy = filter(1, Subscription::Hosts);

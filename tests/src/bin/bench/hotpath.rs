@@ -13,7 +13,7 @@ use crate::args::Args;
 use crate::machine::Others;
 use crate::rig::{Rig, WEIGHTS, host};
 use crate::samples::Samples;
-use crate::variants::{NONE, Variant};
+use crate::variants::{NONE, Variant, also};
 use crate::{Variants, table};
 
 const CONNECTIONS: usize = 16;
@@ -40,9 +40,10 @@ pub(crate) struct Measured {
 pub(crate) fn run(args: &Args, workers: usize, make: &Variants) -> Result<()> {
     let rig = Rig::start()?;
     let chosen = |rig: &Rig| -> Vec<Variant> {
-        let all = make(rig);
-        let wanted = |one: &Variant| args.only.as_ref().is_none_or(|only| one.name.contains(only) || one.name == NONE);
-        all.into_iter().filter(wanted).collect()
+        let wanted = |one: &Variant| {
+            args.only.is_empty() || one.name == NONE || args.only.iter().any(|part| one.name.contains(part))
+        };
+        make(rig).into_iter().filter(wanted).chain(args.also.iter().map(|file| also(file))).collect()
     };
     let rows: Vec<_> = chosen(&rig).iter().map(|one| (one.name, one.none)).collect();
     let mut measured = Measured {
@@ -94,6 +95,8 @@ fn one_start(args: &Args, workers: usize, rig: &Rig, variants: Vec<Variant>, int
         tried += 1;
         fastrand::shuffle(&mut order);
         for &index in &order {
+            // The caches still hold the variant before; in production the next request is of the same kind.
+            loads[index].run(&Limits::count(args.slice / 4))?;
             let before = envoy.cpu()?;
             let tally = loads[index].run(&Limits::count(args.slice))?;
             let used = envoy.cpu()?.saturating_sub(before);
@@ -127,16 +130,17 @@ fn warm_up(load: &mut Load, one: &Variant, slice: u64) -> Result<()> {
     poll::until(&format!("'{}' to split", one.name), poll::LONG, || {
         let tally = load.run(&Limits::count(slice)).map_err(|error| format!("{error:#}"))?;
         let small = tally.pods.get("canary").copied().unwrap_or(0);
-        if !one.splits || small > 0 { Ok(()) } else { Err(format!("{:?}", tally.pods)) }
+        if one.splits != Some(true) || small > 0 { Ok(()) } else { Err(format!("{:?}", tally.pods)) }
     })?;
     load.run(&Limits::count(slice * 4)).map(drop)
 }
 
 /// A variant that does not do its work would be cheap.
 fn check_split(one: &Variant, total: &Tally) -> Result<()> {
+    let Some(splits) = one.splits else { return Ok(()) };
     for (subset, weight) in WEIGHTS {
         let share = total.pods.get(subset).copied().unwrap_or(0) as f64 * 100.0 / total.answers().max(1) as f64;
-        let wanted = if one.splits { weight as f64 } else { f64::from(u8::from(subset == "main")) * 100.0 };
+        let wanted = if splits { weight as f64 } else { f64::from(u8::from(subset == "main")) * 100.0 };
         ensure!((share - wanted).abs() < 2.5, "'{}' sent {share:.1} % to {subset}, not {wanted} %", one.name);
     }
     Ok(())

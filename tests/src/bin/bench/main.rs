@@ -5,7 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
 mod args;
+mod delta;
 mod hotpath;
+mod loading;
 mod machine;
 mod propagation;
 mod rig;
@@ -23,9 +25,13 @@ fn main() -> Result<()> {
     println!("{}\n", machine::describe());
     for part in &args.parts {
         match part {
+            Part::Loading => loading::run()?,
             Part::Hotpath => hotpath::run(&args, 1, &variants::one_worker)?,
             Part::Workers => hotpath::run(&args, 2, &variants::two_workers)?,
-            Part::Flat => hotpath::run(&args, 1, &variants::flat)?,
+            Part::Flat => {
+                hotpath::run(&args, 1, &variants::flat)?;
+                delta::run()?;
+            }
             Part::Propagation => propagation::run(&args)?,
         }
     }

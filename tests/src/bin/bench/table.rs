@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::hotpath::Measured;
 use crate::samples::{Samples, Spread};
-use crate::variants::{COUNTS, DEFAULT, DEFAULT_200, FLAT, NATIVE, NONE, NONE_200, RAW, SDK, SPLIT, STICKY};
+use crate::variants::{COUNTS, DEFAULT, DEFAULT_200, FLAT, NATIVE, NONE, NONE_200, RAW, SDK, SPLIT, STICKY_SPLIT};
 
 pub(crate) fn render(measured: &Measured) -> String {
     let mut out = String::new();
@@ -62,7 +62,7 @@ fn goals(measured: &Measured) -> String {
     goal("split only, added × SDK no-op", added(SPLIT, SDK), 0.65);
     goal("split only, added × raw no-op", added(SPLIT, RAW), 1.3);
     goal("counting, added × SDK no-op", added(COUNTS, SDK), 0.95);
-    goal("sticky, added × SDK no-op", added(STICKY, SDK), 1.1);
+    goal("sticky, split only, added × SDK no-op", added(STICKY_SPLIT, SDK), 1.1);
     goal("split only, whole proxy × native", whole(SPLIT, NATIVE), 1.06);
     goal("counting, whole proxy × native", whole(COUNTS, NATIVE), 1.09);
     let more_routes = || {

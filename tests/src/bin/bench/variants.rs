@@ -1,5 +1,7 @@
 //! What is compared: each variant is one listener of the same Envoy.
 
+use std::path::Path;
+
 use serde_json::json;
 use sluicegate_tests::envoy_config::{CONTROLLER_CLUSTER, Listener, Wasm, lua, to_weighted};
 use sluicegate_tests::paths;
@@ -12,8 +14,8 @@ pub(crate) struct Variant {
     pub(crate) listener: Listener,
     /// The variant without a filter that it is compared with.
     pub(crate) none: &'static str,
-    /// Whether its requests are split 90/5/5, which is then checked.
-    pub(crate) splits: bool,
+    /// Whether its requests are split 90/5/5 or all stay on the default; checked, unless unknown.
+    pub(crate) splits: Option<bool>,
     /// Requests rotate over so many hosts.
     pub(crate) hosts: usize,
 }
@@ -43,7 +45,7 @@ pub(crate) fn one_worker(rig: &Rig) -> Vec<Variant> {
         all.push(by_name(STICKY, "sluicegate.wasm", "default/bench-sticky"));
         all.push(routes_200(by_name(SPLIT_200, "sluicegate-split.wasm", "default/bench")));
         let resting =
-            |name| Variant { splits: false, ..by_name(name, "sluicegate-split.wasm", "default/bench-default") };
+            |name| Variant { splits: Some(false), ..by_name(name, "sluicegate-split.wasm", "default/bench-default") };
         all.push(resting(DEFAULT));
         all.push(routes_200(resting(DEFAULT_200)));
     }
@@ -67,10 +69,10 @@ pub(crate) fn flat(rig: &Rig) -> Vec<Variant> {
 
 fn rivals() -> Vec<Variant> {
     let mut native = plain(NATIVE);
-    native.splits = true;
+    native.splits = Some(true);
     native.listener.default = to_weighted(&[("main", 90), ("baseline", 5), ("canary", 5)]);
     let mut in_lua = plain(LUA);
-    in_lua.splits = true;
+    in_lua.splits = Some(true);
     in_lua.listener = in_lua.listener.filter(lua(include_str!("../../../../bench/lua/split.lua")));
     let mut all = vec![plain(NONE), routes_200(plain(NONE_200)), native, in_lua];
     for (name, file) in [(SDK, "bench-sdk-noop.wasm"), (RAW, "bench-raw-noop.wasm")] {
@@ -90,16 +92,26 @@ fn rivals() -> Vec<Variant> {
 /// A listener without a filter, but with the route table that a splitting filter needs.
 fn plain(name: &'static str) -> Variant {
     let listener = Listener::new(name, "main").subset("canary", "canary").subset("baseline", "baseline");
-    Variant { name, listener, none: NONE, splits: false, hosts: 1 }
+    Variant { name, listener, none: NONE, splits: Some(false), hosts: 1 }
 }
 
-fn ours(name: &'static str, artefact: &str, mut config: serde_json::Value, cluster: &str) -> Variant {
+fn ours(name: &'static str, artefact: &str, config: serde_json::Value, cluster: &str) -> Variant {
+    filter(name, &paths::wasm(artefact).expect("the rig has checked that it is built"), config, cluster)
+}
+
+/// A module measured beside the variants, configured as ours.
+pub(crate) fn also(module: &Path) -> Variant {
+    // As many as the command line names, once per run.
+    let name = module.with_extension("").display().to_string().leak();
+    Variant { splits: None, ..filter(name, module, json!({ "split": "default/bench" }), CONTROLLER_CLUSTER) }
+}
+
+fn filter(name: &'static str, module: &Path, mut config: serde_json::Value, cluster: &str) -> Variant {
     config["controller"] = json!({ "cluster": cluster });
-    let module = paths::wasm(artefact).expect("the rig has checked that it is built");
     // Each in a VM of its own: one variant's weights and counts are not another's.
-    let plugin = Wasm { name: name.replace([',', ' '], "-"), vm_id: name.into(), ..Wasm::new(&module, config) };
+    let plugin = Wasm { name: name.replace([',', ' ', '/'], "-"), vm_id: name.into(), ..Wasm::new(module, config) };
     let mut one = plain(name);
-    one.splits = true;
+    one.splits = Some(true);
     one.listener = one.listener.filter(plugin.filter());
     one
 }
