@@ -14,6 +14,7 @@
 //! * [`table`]: a snapshot made ready: splits by name and by host.
 //! * [`wire`]: what filter and controller say to each other. [`message`]: the same as bytes.
 //! * [`latency`] and [`counts`]: what came back, per subset.
+//! * [`rollout`]: from observations and commands to the next step of a rollout.
 //!
 //! Everything that needs time or chance takes it as an argument.
 
@@ -25,6 +26,7 @@ pub mod latency;
 pub mod message;
 pub mod name;
 pub mod pick;
+pub mod rollout;
 pub mod snapshot;
 pub mod sorted;
 pub mod spec;

@@ -22,6 +22,9 @@ mod merge;
 mod names;
 mod outcomes;
 mod picking;
+#[cfg(not(target_arch = "wasm32"))] // whole numbers only, and minutes of them
+mod rollout;
+mod rollout_cases;
 mod splits;
 mod sticky;
 mod wire;
