@@ -154,7 +154,9 @@ async fn set_weights(
             let status = match &why {
                 SetError::NoSplit { .. } => StatusCode::NOT_FOUND,
                 SetError::NoSubset { .. } | SetError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-                SetError::Broken { .. } | SetError::NotEditable { .. } => StatusCode::CONFLICT,
+                SetError::Broken { .. } | SetError::Driven { .. } | SetError::NotEditable { .. } => {
+                    StatusCode::CONFLICT
+                }
                 SetError::Write { .. } => StatusCode::INTERNAL_SERVER_ERROR,
                 SetError::Closed => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -7,9 +7,10 @@
 //! * [`folder`]: reads the folder; knows which files changed.
 //! * [`state`]: generations and last good splits, safe on disk.
 //! * [`edit`]: new weights into the user's YAML, nothing else touched.
-//! * [`mod@file`]: the folder store: the four together.
+//! * [`mod@file`]: the folder store: the four together. [`driven`]: weights that a rollout holds in it.
 //! * [`watch`]: the thread that runs it.
 
+pub mod driven;
 pub mod edit;
 pub mod file;
 pub mod folder;
@@ -19,6 +20,7 @@ pub mod watch;
 
 use crate::api::tree::Place;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use sluicegate_core::snapshot::Entry;
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
@@ -76,6 +78,15 @@ pub trait Sink: Send {
 /// New weights of a split; subsets that are not named keep theirs.
 pub type Weights = BTreeMap<String, u32>;
 
+/// Weights that a rollout holds, whatever the user's file says. The file is not touched, so nobody's Git differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driven {
+    /// The rollout, for messages: `CanaryDeploy default/hello-app`.
+    pub by: String,
+    /// Of every subset that is not at 0.
+    pub weights: Weights,
+}
+
 /// What became of new weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
@@ -122,6 +133,16 @@ pub enum SetError {
         /// What is wrong.
         complaint: String,
     },
+    /// The weights are not the user's to set now.
+    #[error(
+        "the weights of split {split} are held by {by}; use continue, pause, rollback or promote, or delete that first"
+    )]
+    Driven {
+        /// The split.
+        split: String,
+        /// Who holds them.
+        by: String,
+    },
     /// The file does not let itself be edited by a program.
     #[error("cannot edit {file}: {why}; edit the file by hand")]
     NotEditable {
@@ -155,6 +176,15 @@ pub enum Command {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Set, SetError>>,
     },
+    /// Hold the weights of a split, or let them go.
+    Drive {
+        /// `namespace/name`.
+        split: String,
+        /// `None`: what the file says is in force again.
+        driven: Option<Driven>,
+        /// Where the answer goes: the generation in force.
+        reply: oneshot::Sender<Result<u64, SetError>>,
+    },
     /// Something changed, perhaps.
     Look(watch::Noticed),
     /// Finish and go.
@@ -170,6 +200,13 @@ impl Handle {
     pub async fn set_weights(&self, split: String, weights: Weights) -> Result<Set, SetError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Command::SetWeights { split, weights, reply }).await.map_err(|_| SetError::Closed)?;
+        answer.await.map_err(|_| SetError::Closed)?
+    }
+
+    /// Holds the weights of a split, or lets them go; returns the generation in force.
+    pub async fn drive(&self, split: String, driven: Option<Driven>) -> Result<u64, SetError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::Drive { split, driven, reply }).await.map_err(|_| SetError::Closed)?;
         answer.await.map_err(|_| SetError::Closed)?
     }
 }

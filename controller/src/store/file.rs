@@ -1,14 +1,14 @@
 //! The folder store: files in, generations on disk, changes out.
 
 use super::{
-    Change, Complaint, Set, SetError, Sink, Weights,
+    Change, Complaint, Driven, Set, SetError, Sink, Weights, driven,
     edit::{self, with_weights},
     folder::Folder,
     plan::{Plan, plan},
     state::{Draft, Known, State, StateError, sync_folder},
 };
 use crate::{api::nearest::hint, clock::Now};
-use sluicegate_core::split::Split;
+use sluicegate_core::{spec::SplitSpec, split::Split};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -86,7 +86,9 @@ impl FolderStore {
             self.tell(vec![self.whole(self.folder.path().display().to_string(), fault)]);
             return;
         }
-        let plan = plan(&self.known, &self.folder.sources());
+        let mut sources = self.folder.sources();
+        driven::hold(&self.known, &mut sources);
+        let plan = plan(&self.known, &sources);
         let mut complaints = plan.complaints.clone();
         if let Err(why) = self.carry_out(plan, running, now) {
             let fault = format!("cannot write the state ({why}); changes are not in force until it can be written");
@@ -127,7 +129,8 @@ impl FolderStore {
             let hosted = !split.hosts.is_empty() || self.known.get(&split.name).is_some_and(|k| k.hosted);
             let name = split.name.clone();
             let generation = self.next(&name, running);
-            known.insert(name.clone(), Known { generation, since: now.wall, file, hosted, split: Some(split) });
+            let driven = self.known.get(&name).and_then(|k| k.driven.clone());
+            known.insert(name.clone(), Known { generation, since: now.wall, file, hosted, split: Some(split), driven });
             changed.push(name);
         }
         for name in plan.delete {
@@ -173,14 +176,10 @@ impl FolderStore {
             let touched = BTreeSet::from([known.file.clone()]);
             self.look(&touched, false, unfinished, now);
         }
-        let Some((old, known)) = self.known.get(split).and_then(|k| k.split.as_ref().map(|s| (s, k))) else {
-            let names = || self.known.iter().filter(|(_, k)| k.is_live()).map(|(n, _)| n.as_str());
-            let known = match hint(split, names()) {
-                none if none.is_empty() => format!("; there are: {}", names().collect::<Vec<_>>().join(", ")),
-                meant => meant,
-            };
-            return Err(SetError::NoSplit { name: split.to_owned(), known });
-        };
+        let (old, known) = self.live(split)?;
+        if let Some(Driven { by, .. }) = &known.driven {
+            return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
+        }
         if let Some(broken) = self.complaints.iter().find(|c| c.refused && c.split.as_deref() == Some(split)) {
             return Err(SetError::Broken { split: split.to_owned(), complaint: broken.to_string() });
         }
@@ -216,6 +215,67 @@ impl FolderStore {
             warn!(split, %why, "the new weights are in force, but a crash of the machine could undo the file");
         }
         Ok(Set { generation, changed })
+    }
+
+    fn live(&self, split: &str) -> Result<(&SplitSpec, &Known), SetError> {
+        if let Some(known) = self.known.get(split)
+            && let Some(spec) = &known.split
+        {
+            return Ok((spec, known));
+        }
+        let names = || self.known.iter().filter(|(_, k)| k.is_live()).map(|(n, _)| n.as_str());
+        let known = match hint(split, names()) {
+            none if none.is_empty() => format!("; there are: {}", names().collect::<Vec<_>>().join(", ")),
+            meant => meant,
+        };
+        Err(SetError::NoSplit { name: split.to_owned(), known })
+    }
+
+    /// Holds the weights of a split, or lets them go; returns the generation in force.
+    pub fn drive(
+        &mut self,
+        split: &str,
+        driven: Option<Driven>,
+        unfinished: &BTreeSet<String>,
+        now: Now,
+    ) -> Result<u64, SetError> {
+        let (old, known) = match (self.live(split), &driven) {
+            (Ok(live), _) => live,
+            // Deleted meanwhile: there is nothing to let go.
+            (Err(_), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
+            (Err(none), Some(_)) => return Err(none),
+        };
+        if let (Some(Driven { by, .. }), Some(new)) = (&known.driven, &driven)
+            && *by != new.by
+        {
+            return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
+        }
+        let spec = match &driven {
+            Some(driven) => {
+                driven::with(old, driven).map_err(|why| SetError::Refused { split: split.to_owned(), why })?
+            }
+            None => old.clone(),
+        };
+        if known.driven == driven && spec == *old {
+            return Ok(known.generation);
+        }
+        let mut all = self.known.clone();
+        let mut next = Known { split: Some(spec), driven, ..known.clone() };
+        let changed = next.split != known.split;
+        if changed {
+            (next.generation, next.since) = (self.next(split, true), now.wall);
+        }
+        let held = next.driven.is_some();
+        all.insert(split.to_owned(), next);
+        self.state.save(&all).map_err(|why| self.state_failed(&why))?;
+        self.known = all;
+        if changed {
+            self.publish(&[split.to_owned()]);
+        }
+        if !held {
+            self.look(&BTreeSet::new(), false, unfinished, now);
+        }
+        Ok(self.known.get(split).map_or(0, |k| k.generation))
     }
 
     /// The file and the state, both or neither. A crash between the two leaves the old file with a generation that was

@@ -3,6 +3,7 @@
 //! One JSON file in a folder that is locked while a controller runs. It is never changed in place: a new one is
 //! written, flushed to the disk, renamed over the old one, and the folder flushed too.
 
+use super::Driven;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{snapshot::Entry, spec::SplitSpec};
@@ -32,6 +33,9 @@ pub struct Known {
     pub hosted: bool,
     /// What is in force; `None`: deleted.
     pub split: Option<SplitSpec>,
+    /// A rollout holds the weights, whatever the file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driven: Option<Driven>,
 }
 
 impl Known {
