@@ -1,5 +1,5 @@
 //! The admin port: what people, the command line and monitoring ask. Everything is JSON but `/metrics` and the probes;
-//! the shapes are in [`model`].
+//! the shapes are in [`model`], and in [`crate::rollouts::view`] for [`View`] and [`Views`].
 //!
 //! | request | answer |
 //! |---|---|
@@ -11,12 +11,16 @@
 //! | the same with `?wait=acked` | held until all live proxies run the generation in force (or there are none), at most `timeout` seconds (10); with `generation=N` until it is at least N too |
 //! | `POST /v1/splits/{namespace}/{name}/weights` | [`model::SetWeights`] → [`model::WeightsSet`]: written to the user's file and in force |
 //! | `GET /v1/proxies` | [`model::Proxies`] |
+//! | `GET /v1/rollouts` | [`Views`] |
+//! | `GET /v1/rollouts/{namespace}/{name}` | [`View`] |
+//! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume` or `promote`: [`model::Say`] → [`View`], once it is written down |
 //!
 //! Anything else than 200 is [`model::Failure`]: `{"error": "what failed, on what, and what to try"}`.
 
 mod condition;
 pub mod metrics;
 pub mod model;
+mod rollouts;
 mod view;
 
 use crate::{
@@ -48,7 +52,10 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/splits/{namespace}/{name}", get(split))
         .route("/v1/splits/{namespace}/{name}/weights", post(set_weights))
         .route("/v1/proxies", get(proxies))
-        .fallback(async || teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies and /metrics"))
+        .route("/v1/rollouts", get(rollouts::list))
+        .route("/v1/rollouts/{namespace}/{name}", get(rollouts::one))
+        .route("/v1/rollouts/{namespace}/{name}/{verb}", post(rollouts::say))
+        .fallback(async || teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies, /v1/rollouts and /metrics"))
         .with_state(desk)
 }
 

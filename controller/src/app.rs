@@ -6,6 +6,7 @@ use crate::{
     context::{Context, Desk},
     listen::{Port, TlsFiles, token, token::TokenFile},
     push, report,
+    rollouts::{self, Desks, record::Records},
     store::{Command, Handle, file::FolderStore, watch},
 };
 use anyhow::{Context as _, Result, bail};
@@ -51,6 +52,7 @@ pub struct Bound {
     context: Context,
     commands: mpsc::Sender<Command>,
     store: JoinHandle<Option<FolderStore>>,
+    rollouts: JoinHandle<()>,
 }
 
 /// The real clock; under a paused tokio clock it stands still with it.
@@ -81,10 +83,17 @@ pub async fn build(config: Config) -> Result<Bound> {
     let clock = clock();
     let context = Context::new(rand::random(), config.report_interval, clock.clone());
     let (commands, queue) = mpsc::channel(watch::QUEUE);
+    let state = config.state.clone().unwrap_or_else(|| config.dir.join(".sluicegate"));
+    let records = Records::open(&state)?;
+    context.remember(rollouts::remembered(&records));
     let (dir, sink, start) = (config.dir.clone(), Box::new(context.clone()), clock.now());
     let store = tokio::task::spawn_blocking(move || FolderStore::open(config.dir, config.state, sink, start)).await??;
     context.lock().loaded = true;
-    let store = tokio::spawn(watch::run(store, dir, commands.clone(), queue, clock));
+    let store = tokio::spawn(watch::run(store, dir.clone(), commands.clone(), queue, clock));
+    let desks = Desks::default();
+    let rollouts =
+        rollouts::run(context.clone(), Handle(commands.clone()), records, dir, desks.clone(), context.wanted());
+    let rollouts = tokio::spawn(rollouts);
 
     let mut proxy_router = Router::new()
         .route(SYNC_PATH, post(push::sync))
@@ -93,7 +102,7 @@ pub async fn build(config: Config) -> Result<Bound> {
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
     }
-    let admin_router = admin::router(Desk { context: context.clone(), store: Handle(commands.clone()) });
+    let admin_router = admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
     Ok(Bound {
         proxy_address: proxy.address()?,
         admin_address: admin.address()?,
@@ -102,13 +111,14 @@ pub async fn build(config: Config) -> Result<Bound> {
         context,
         commands,
         store,
+        rollouts,
     })
 }
 
 impl Bound {
     /// Serves until `stop` completes; then answers held polls, finishes writes and returns.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
-        let Self { proxy, admin, context, commands, mut store, .. } = self;
+        let Self { proxy, admin, context, commands, mut store, rollouts, .. } = self;
         info!(proxy_listen = %self.proxy_address, admin_listen = %self.admin_address, "listening");
         let proxy = tokio::spawn(proxy.0.serve(proxy.1, context.closing()));
         let admin = tokio::spawn(admin.0.serve(admin.1, context.closing()));
@@ -131,6 +141,7 @@ impl Bound {
         ticks.abort();
         let (proxy, admin) = tokio::join!(proxy, admin);
         proxy.and(admin).context("a port ended with a panic")?;
+        rollouts.await.context("the rollouts ended with a panic")?;
         if lost {
             bail!("the store ended by itself, which is a bug; the log above may say why");
         }

@@ -6,6 +6,8 @@ mod client;
 mod crds;
 mod describe;
 mod get;
+mod rollout;
+mod say;
 mod serve;
 mod set_weight;
 mod text;
@@ -27,14 +29,24 @@ pub struct Cli {
 enum Verb {
     /// Run the controller on a folder of YAML.
     Serve(Box<serve::Serve>),
-    /// List splits or proxies.
+    /// List splits, proxies or rollouts.
     Get(get::Get),
     /// Show one split: weights, conditions, proxies, counts.
     Describe(describe::Describe),
-    /// Follow one split until interrupted.
+    /// Follow one rollout, or one split, until interrupted.
     Watch(watch::Watch),
     /// Change weights of a split, in the user's file, and wait until every proxy obeys.
     SetWeight(set_weight::SetWeight),
+    /// Find the step good that a rollout waits at.
+    Continue(say::Say),
+    /// Take the canary off, whatever the evidence says.
+    Rollback(say::Say),
+    /// Keep a rollout where it is; bad evidence still rolls it back.
+    Pause(say::Say),
+    /// Let a paused rollout go on.
+    Resume(say::Say),
+    /// Go to the last step and promote, leaving out the judgments in between.
+    Promote(say::Say),
     /// Print the Kubernetes CRDs.
     Crds,
 }
@@ -68,6 +80,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Describe(describe) => describe::run(&describe),
         Verb::Watch(watch) => watch::run(&watch),
         Verb::SetWeight(set) => set_weight::run(&set),
+        Verb::Continue(say) => say::run("continue", &say),
+        Verb::Rollback(say) => say::run("rollback", &say),
+        Verb::Pause(say) => say::run("pause", &say),
+        Verb::Resume(say) => say::run("resume", &say),
+        Verb::Promote(say) => say::run("promote", &say),
         Verb::Crds => crds::run(),
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     admin::metrics::PROPAGATION,
     clock::{Clock, Now},
     hub::{Hub, PollId, Reply, Wake, answer::Answer, record::Propagated},
+    rollouts::{AllWanted, Desks, view::View},
     store::{self, Change, Complaint, Sink},
     tally::Tally,
 };
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 use sluicegate_core::wire::SyncRequest;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -27,6 +28,8 @@ pub struct Inner {
     pub tally: Tally,
     /// What is wrong in the store.
     pub complaints: Vec<Complaint>,
+    /// Rollouts as they stand, by name.
+    pub rollouts: BTreeMap<String, View>,
     /// The store has been read once.
     pub loaded: bool,
     /// Syncs since the start, and reports, and what the ports refused.
@@ -58,6 +61,8 @@ pub struct Context {
     inner: Arc<Mutex<Inner>>,
     /// Ticks whenever a split has reached everybody, or no longer has, or changed.
     settled: Arc<watch::Sender<()>>,
+    /// Rollouts that are wanted.
+    wanted: Arc<watch::Sender<AllWanted>>,
     /// True: shutting down; held polls are answered at once.
     closing: Arc<watch::Sender<bool>>,
     /// Tells the moment.
@@ -112,6 +117,7 @@ impl Context {
             hub: Hub::new(instance, report),
             tally: Tally::default(),
             complaints: Vec::new(),
+            rollouts: BTreeMap::new(),
             loaded: false,
             totals: Totals::default(),
             propagation: Histogram::new(PROPAGATION),
@@ -122,6 +128,7 @@ impl Context {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             settled: Arc::new(watch::Sender::new(())),
+            wanted: Arc::new(watch::Sender::new(AllWanted::new())),
             closing: Arc::new(watch::Sender::new(false)),
             clock,
         }
@@ -174,6 +181,16 @@ impl Context {
     /// Ticks whenever [`Hub::is_settled`] may have changed.
     pub fn settled(&self) -> watch::Receiver<()> {
         self.settled.subscribe()
+    }
+
+    /// Rollouts that are wanted.
+    pub fn wanted(&self) -> watch::Receiver<AllWanted> {
+        self.wanted.subscribe()
+    }
+
+    /// Before the store is read: what was wanted when the process last ran.
+    pub fn remember(&self, wanted: AllWanted) {
+        self.wanted.send_replace(wanted);
     }
 
     /// Turns true when the process is shutting down.
@@ -241,6 +258,14 @@ impl Sink for Context {
         inner.note_accepted(self.clock.now().wall);
     }
 
+    fn rollouts(&self, wanted: AllWanted) {
+        self.wanted.send_replace(wanted);
+    }
+
+    fn remembered(&self) -> AllWanted {
+        self.wanted.borrow().clone()
+    }
+
     fn rival(&self, split: &str) -> Option<u64> {
         self.lock().hub.rival(split)
     }
@@ -253,4 +278,6 @@ pub struct Desk {
     pub context: Context,
     /// Who sets weights.
     pub store: store::Handle,
+    /// Where orders for rollouts go.
+    pub rollouts: Desks,
 }

@@ -8,6 +8,7 @@
 //! * [`state`]: generations and last good splits, safe on disk.
 //! * [`edit`]: new weights into the user's YAML, nothing else touched.
 //! * [`mod@file`]: the folder store: the four together. [`driven`]: weights that a rollout holds in it.
+//! * [`rollouts`]: the CanaryDeploys and CanaryTests among the documents; pure.
 //! * [`watch`]: the thread that runs it.
 
 pub mod driven;
@@ -15,10 +16,11 @@ pub mod edit;
 pub mod file;
 pub mod folder;
 pub mod plan;
+pub mod rollouts;
 pub mod state;
 pub mod watch;
 
-use crate::api::tree::Place;
+use crate::{api::tree::Place, rollouts::AllWanted};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluicegate_core::snapshot::Entry;
@@ -71,6 +73,12 @@ pub trait Sink: Send {
     fn publish(&self, changes: Vec<Change>);
     /// All that is wrong now, instead of what was before.
     fn complain(&self, complaints: Vec<Complaint>);
+    /// These rollouts are wanted, instead of those before.
+    fn rollouts(&self, _wanted: AllWanted) {}
+    /// Rollouts that were wanted when the process last ran.
+    fn remembered(&self) -> AllWanted {
+        AllWanted::new()
+    }
     /// The highest generation some proxy runs that did not come from this store, if it is not below the one in force.
     fn rival(&self, split: &str) -> Option<u64>;
 }

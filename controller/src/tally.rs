@@ -62,6 +62,8 @@ fn scale(counts: &Counts, sample: u32) -> Counts {
 #[derive(Debug, Default)]
 struct Subset {
     total: Sums,
+    /// Of these, what was counted while this process looked on: not what proxies had counted before they first came.
+    fresh: Counts,
     /// Steps that had any, by number since the start.
     steps: VecDeque<(u64, Sums)>,
 }
@@ -152,6 +154,7 @@ impl Tally {
         if !recent {
             return;
         }
+        entry.fresh.merge(&delta);
         let step = step(now);
         match entry.steps.back_mut() {
             Some((last, sums)) if *last == step => sums.add(&delta, sample),
@@ -177,6 +180,16 @@ impl Tally {
     /// Since the start.
     pub fn total(&self, split: &str, subset: &str) -> Sums {
         self.get(split, subset).map(|s| s.total.clone()).unwrap_or_default()
+    }
+
+    /// As observed, since the start, without what proxies had counted before they first came: only grows.
+    pub fn fresh(&self, split: &str, subset: &str) -> Counts {
+        self.get(split, subset).map(|s| s.fresh.clone()).unwrap_or_default()
+    }
+
+    /// When a proxy last reported.
+    pub fn heard(&self, epoch: u64) -> Option<Duration> {
+        self.reporters.get(&epoch).map(|reporter| reporter.heard)
     }
 
     /// The last minute.

@@ -217,3 +217,20 @@ pub struct Failure {
     /// What failed, on what, and what to try.
     pub error: String,
 }
+
+/// `POST /v1/rollouts/{namespace}/{name}/{verb}`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Say {
+    /// Who says so.
+    pub by: String,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: String,
+    /// The step that was looked at, from 1: refused when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<usize>,
+    /// Go on although the evidence says fail.
+    #[serde(default, rename = "override")]
+    pub over_fail: bool,
+}

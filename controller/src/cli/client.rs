@@ -28,6 +28,16 @@ impl Client {
         self.read(request.call())
     }
 
+    /// Asks for something that may not be there.
+    pub(super) fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.get(&url).config().timeout_global(Some(MARGIN)).build().call();
+        match answer {
+            Ok(answer) if answer.status() == 404 => Ok(None),
+            answer => self.read(answer).map(Some),
+        }
+    }
+
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let url = format!("{}{path}", self.base);
         let request = self.agent.post(&url).config().timeout_global(Some(MARGIN)).build();

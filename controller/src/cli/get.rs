@@ -3,10 +3,13 @@
 use super::{
     Common, Output,
     client::Client,
-    print_as,
+    print_as, rollout,
     text::{self, Cell, Table, Tone},
 };
-use crate::admin::model::{Condition, Problem, Proxies, Split, Splits};
+use crate::{
+    admin::model::{Condition, Problem, Proxies, Split, Splits},
+    rollouts::view::Views,
+};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::{fmt::Write as _, time::Duration};
@@ -27,6 +30,8 @@ enum Kind {
     Splits,
     #[value(alias = "proxy")]
     Proxies,
+    #[value(aliases = ["rollout", "canarydeploy", "canarydeploys", "canarytest", "canarytests"])]
+    Rollouts,
 }
 
 pub(super) fn run(get: &Get) -> Result<()> {
@@ -35,6 +40,11 @@ pub(super) fn run(get: &Get) -> Result<()> {
         Kind::Splits => {
             let splits: Splits = client.get("/v1/splits", Duration::ZERO)?;
             print_as(get.common.output, &splits).unwrap_or_else(|| text::print(&table(&splits, text::colour())))
+        }
+        Kind::Rollouts => {
+            let views: Views = client.get("/v1/rollouts", Duration::ZERO)?;
+            let table = || rollout::table(&views.rollouts, text::colour());
+            print_as(get.common.output, &views).unwrap_or_else(|| text::print(&table()))
         }
         Kind::Proxies => {
             let proxies: Proxies = client.get("/v1/proxies", Duration::ZERO)?;

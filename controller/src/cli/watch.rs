@@ -5,9 +5,9 @@ use super::{
     client::Client,
     describe,
     get::{acked, condition},
-    print_as, split_name, text,
+    print_as, rollout, split_name, text,
 };
-use crate::admin::model::Split;
+use crate::{admin::model::Split, rollouts::view::View};
 use anyhow::Result;
 use clap::Args;
 use std::{
@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Options of `watch`.
 #[derive(Debug, Args)]
 pub(super) struct Watch {
-    /// The split: NAME, or NAMESPACE/NAME.
+    /// The rollout or split: NAME, or NAMESPACE/NAME.
     #[arg(value_parser = split_name)]
     name: String,
     #[command(flatten)]
@@ -30,21 +30,24 @@ pub(super) struct Watch {
 
 pub(super) fn run(watch: &Watch) -> Result<()> {
     let client = Client::new(&watch.common.admin);
-    let path = format!("/v1/splits/{}", watch.name);
     let redraw = stdout().is_terminal() && watch.common.output == Output::Table;
     let mut last = String::new();
     loop {
-        let split: Split = client.get(&path, Duration::ZERO)?;
+        // A rollout often has the name of its split; it is what moves.
+        let rollout: Option<View> = client.find(&format!("/v1/rollouts/{}", watch.name))?;
+        let (screen, now, value) = match &rollout {
+            Some(view) => (rollout::render(view, text::colour()), rollout::line(view), serde_json::to_value(view)?),
+            None => {
+                let split: Split = client.get(&format!("/v1/splits/{}", watch.name), Duration::ZERO)?;
+                (describe::render(&split, text::colour()), line(&split), serde_json::to_value(&split)?)
+            }
+        };
         if redraw {
             // Home, and clear what is below: no flicker.
-            let screen = describe::render(&split, text::colour()).replace('\n', "\x1b[K\n");
-            text::print(&format!("\x1b[H{screen}\x1b[J"))?;
-        } else {
-            let now = line(&split);
-            if now != last {
-                print_as(watch.common.output, &split).unwrap_or_else(|| text::print(&now))?;
-                last = now;
-            }
+            text::print(&format!("\x1b[H{}\x1b[J", screen.replace('\n', "\x1b[K\n")))?;
+        } else if now != last {
+            print_as(watch.common.output, &value).unwrap_or_else(|| text::print(&now))?;
+            last = now;
         }
         pause();
     }

@@ -5,9 +5,10 @@ use super::{
     edit::{self, with_weights},
     folder::Folder,
     plan::{Plan, plan},
+    rollouts,
     state::{Draft, Known, State, StateError, sync_folder},
 };
-use crate::{api::nearest::hint, clock::Now};
+use crate::{api::nearest::hint, clock::Now, rollouts::AllWanted};
 use sluicegate_core::{spec::SplitSpec, split::Split};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,6 +43,7 @@ pub struct FolderStore {
     known: BTreeMap<String, Known>,
     sink: Box<dyn Sink>,
     complaints: Vec<Complaint>,
+    rollouts: AllWanted,
 }
 
 impl std::fmt::Debug for FolderStore {
@@ -56,7 +58,8 @@ impl FolderStore {
         let path = dir.display().to_string();
         fs::read_dir(&dir).map_err(|why| OpenError::Folder { path, why })?;
         let (state, known) = State::open(&state.unwrap_or_else(|| dir.join(".sluicegate")))?;
-        let mut store = Self { folder: Folder::new(dir), state, known, sink, complaints: Vec::new() };
+        let rollouts = sink.remembered();
+        let mut store = Self { folder: Folder::new(dir), state, known, sink, complaints: Vec::new(), rollouts };
         let changes = store.known.iter().map(|(name, known)| change(name, known)).collect();
         store.sink.publish(changes);
         store.look_with(&BTreeSet::new(), false, &BTreeSet::new(), now, false);
@@ -90,6 +93,12 @@ impl FolderStore {
         driven::hold(&self.known, &mut sources);
         let plan = plan(&self.known, &sources);
         let mut complaints = plan.complaints.clone();
+        let (rollouts, wrong) = rollouts::wanted(&self.rollouts, &sources);
+        complaints.extend(wrong);
+        if rollouts != self.rollouts {
+            self.sink.rollouts(rollouts.clone());
+            self.rollouts = rollouts;
+        }
         if let Err(why) = self.carry_out(plan, running, now) {
             let fault = format!("cannot write the state ({why}); changes are not in force until it can be written");
             complaints.push(self.whole(self.state.path().display().to_string(), fault));

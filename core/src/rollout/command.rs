@@ -57,6 +57,9 @@ pub enum Refused {
         /// The step it is at, from 1.
         now: usize,
     },
+    /// A CanaryTest.
+    #[error("a CanaryTest is led by its weight: change that, set it to 0, or delete it")]
+    Test,
     /// Against the evidence.
     #[error("the evidence says fail; roll back, or say --override to go on all the same")]
     Failed,

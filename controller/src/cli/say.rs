@@ -1,0 +1,39 @@
+//! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`.
+
+use super::{Common, client::Client, print_as, rollout, split_name, text};
+use crate::{admin::model, rollouts::view::View};
+use anyhow::Result;
+use clap::Args;
+
+/// Options of the verbs.
+#[derive(Debug, Args)]
+pub(super) struct Say {
+    /// The rollout: NAME, or NAMESPACE/NAME.
+    #[arg(value_parser = split_name)]
+    name: String,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// Who says so.
+    #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
+    by: String,
+    /// Only if it is at this step, counting from 1.
+    #[arg(long, value_name = "N")]
+    step: Option<usize>,
+    /// Even though the evidence says fail; kept in the record.
+    #[arg(long = "override")]
+    over_fail: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(verb: &str, say: &Say) -> Result<()> {
+    let body = model::Say {
+        by: say.by.clone(),
+        reason: say.reason.clone(),
+        step: say.step,
+        over_fail: say.over_fail,
+    };
+    let view: View = Client::new(&say.common.admin).post(&format!("/v1/rollouts/{}/{verb}", say.name), &body)?;
+    print_as(say.common.output, &view).unwrap_or_else(|| text::print(&rollout::line(&view)))
+}

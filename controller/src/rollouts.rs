@@ -1,0 +1,154 @@
+//! Rollouts, one task for each: what is seen goes into the pure machine of `core::rollout`, its state to the disk, and
+//! then its effects are carried out.
+//!
+//! In: the CanaryDeploys and CanaryTests of the store, pods, acks and counts, what people say. Out: weights, pods,
+//! judgments.
+//!
+//! * [`machine`]: the two machines behind one face, with the evidence. Pure.
+//! * [`rules`]: from the user's YAML to the plan and the judge's rules. Pure.
+//! * [`record`]: what is remembered of a rollout, safe on disk before any effect of it.
+//! * [`sight`]: what the hub and the tally know of a rollout's splits.
+//! * [`engine`]: the task.
+//! * [`view`]: what the admin port shows.
+
+pub mod engine;
+pub mod machine;
+pub mod record;
+pub mod rules;
+pub mod sight;
+pub mod view;
+
+use crate::{
+    api::accept_rollout::{Deploy, Test},
+    context::Context,
+    store,
+};
+use engine::{Engine, Order};
+use machine::Machine;
+use record::Records;
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use tracing::error;
+
+/// What a user wants of one rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// `kind: CanaryDeploy`.
+    Deploy(Arc<Deploy>),
+    /// `kind: CanaryTest`.
+    Test(Arc<Test>),
+}
+
+impl Wanted {
+    /// Kind and name, as it is called in messages.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => format!("CanaryDeploy {}", deploy.name),
+            Self::Test(test) => format!("CanaryTest {}", test.name),
+        }
+    }
+}
+
+/// A rollout as it was read, with the file it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// Its file in the folder.
+    pub file: String,
+}
+
+/// All rollouts that are wanted, by `namespace/name`.
+pub type AllWanted = BTreeMap<String, Found>;
+
+/// What the records say was wanted when the process last ran.
+pub fn remembered(records: &Records) -> AllWanted {
+    let one = |name: String| {
+        // What cannot be read is told by its engine.
+        let record = records.load(&name).ok().flatten()?;
+        let wanted = match record.machine {
+            Machine::CanaryDeploy { spec, .. } => Wanted::Deploy(Arc::new(spec)),
+            Machine::CanaryTest { spec, .. } => Wanted::Test(Arc::new(spec)),
+        };
+        Some((name, Found { wanted, file: record.file }))
+    };
+    records.names().into_iter().filter_map(one).collect()
+}
+
+/// Orders wait here while an engine talks to pods; a person does not type faster.
+const ORDERS: usize = 16;
+
+/// Where orders for each rollout go.
+#[derive(Debug, Clone, Default)]
+pub struct Desks(Arc<std::sync::Mutex<HashMap<String, mpsc::Sender<Order>>>>);
+
+impl Desks {
+    /// The desk of a rollout.
+    pub fn get(&self, name: &str) -> Option<mpsc::Sender<Order>> {
+        self.lock().get(name).cloned()
+    }
+
+    /// The names of all rollouts.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Order>>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Runs all rollouts: begins one for each that is wanted or remembered, until the process closes.
+pub async fn run(
+    context: Context,
+    store: store::Handle,
+    records: Records,
+    folder: PathBuf,
+    desks: Desks,
+    mut wanted: watch::Receiver<AllWanted>,
+) {
+    let mut engines = JoinSet::new();
+    let mut specs: HashMap<String, watch::Sender<Option<Found>>> = HashMap::new();
+    let mut closing = context.closing();
+    loop {
+        let all = wanted.borrow_and_update().clone();
+        for name in all.keys().chain(records.names().iter()) {
+            let found = all.get(name).cloned();
+            if let Some(told) = specs.get(name) {
+                told.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
+                continue;
+            }
+            let (sender, orders) = mpsc::channel(ORDERS);
+            let (told, spec) = watch::channel(found);
+            let (context, store, records, folder) = (context.clone(), store.clone(), records.clone(), folder.clone());
+            let name = name.clone();
+            specs.insert(name.clone(), told);
+            desks.lock().insert(name.clone(), sender);
+            engines.spawn(async move {
+                let engine = Engine::new(name.clone(), context, store, records, folder, spec, orders);
+                engine.run().await;
+                name
+            });
+        }
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { break },
+            Some(ended) = engines.join_next() => match ended {
+                Ok(name) => {
+                    specs.remove(&name);
+                    desks.lock().remove(&name);
+                }
+                Err(why) => error!(%why, "a rollout's task ended with a panic, which is a bug; it is begun again at restart"),
+            },
+            _ = closing.wait_for(|closing| *closing) => break,
+        }
+    }
+    // Each finishes the write it is in.
+    while engines.join_next().await.is_some() {}
+}
