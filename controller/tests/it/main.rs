@@ -7,6 +7,7 @@ mod examples;
 mod hub;
 mod hub_laws;
 mod restart;
+mod rollouts;
 mod serve;
 mod store;
 mod support;
