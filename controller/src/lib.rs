@@ -9,6 +9,7 @@
 //! * [`context`]: the state all handlers share, and who waits for it to change.
 //! * [`push`], [`report`]: the two conversations with proxies.
 //! * [`admin`]: what people and monitoring ask.
+//! * [`workloads`]: the pods of a rollout, by the user's own command.
 //! * [`listen`]: ports, TLS, tokens, closing in order.
 //! * [`app`]: builds and runs all of it; the only place that reads the clock.
 //! * [`cli`]: the command line.
@@ -25,3 +26,4 @@ pub mod push;
 pub mod report;
 pub mod store;
 pub mod tally;
+pub mod workloads;

@@ -14,3 +14,4 @@ mod support;
 mod tally;
 mod tls;
 mod watch;
+mod workloads;
