@@ -14,4 +14,5 @@ mod support;
 mod tally;
 mod tls;
 mod watch;
+mod webhooks;
 mod workloads;
