@@ -1,14 +1,22 @@
-//! What people write: YAML documents in, checked splits or a problem with its place out.
+//! What people write: YAML documents in, what they mean or a problem with its place out.
 //!
-//! * [`traffic_split`]: the type of `kind: TrafficSplit`; its CRD is made of the same type.
-//! * [`accept`]: from what was written to what it means, or why not and at which field.
+//! * [`traffic_split`], [`canary_deploy`], [`canary_test`], [`mod@judgment`]: the types of the kinds; their CRDs are made of
+//!   the same types. [`rollout`], [`judge`], [`percent`]: what these types are made of.
+//! * [`accept`], [`accept_rollout`]: from what was written to what it means, or why not and at which field.
 //! * [`document`]: a file of many documents, each read for itself, so that one mistake does not take the others down.
 //! * [`tree`]: where in the text each field is: for messages, and for editing weights in place.
 //! * [`nearest`]: the name someone probably meant.
 
 pub mod accept;
+pub mod accept_rollout;
+pub mod canary_deploy;
+pub mod canary_test;
 pub mod document;
+pub mod judge;
+pub mod judgment;
 pub mod nearest;
+pub mod percent;
+pub mod rollout;
 pub mod traffic_split;
 pub mod tree;
 

@@ -9,6 +9,8 @@
 //! * [`context`]: the state all handlers share, and who waits for it to change.
 //! * [`push`], [`report`]: the two conversations with proxies.
 //! * [`admin`]: what people and monitoring ask.
+//! * [`workloads`]: the pods of a rollout, by the user's own command.
+//! * [`webhooks`]: other programs are told what a rollout does, and asked before it goes on.
 //! * [`listen`]: ports, TLS, tokens, closing in order.
 //! * [`app`]: builds and runs all of it; the only place that reads the clock.
 //! * [`cli`]: the command line.
@@ -25,3 +27,5 @@ pub mod push;
 pub mod report;
 pub mod store;
 pub mod tally;
+pub mod webhooks;
+pub mod workloads;

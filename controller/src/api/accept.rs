@@ -21,7 +21,7 @@ pub struct Refusal {
     pub message: String,
 }
 
-fn refuse<T, const N: usize>(path: [Step; N], message: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T, const N: usize>(path: [Step; N], message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal { path: path.into(), message: message.into() })
 }
 

@@ -1,16 +1,15 @@
 //! A file of many documents, each read for itself, so that one mistake does not take the others down.
 
 use super::{
-    API_VERSION, accept,
+    API_VERSION,
+    accept::{self, Refusal},
+    accept_rollout::{self, Deploy, Judgment, Test},
     nearest::{hint, nearest},
-    traffic_split::TrafficSplitSpec,
     tree::{self, Place},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use sluicegate_core::spec::SplitSpec;
 
-/// Kinds of this API that this version of the controller does not act on yet.
-const LATER: [&str; 3] = ["CanaryDeploy", "CanaryTest", "Judgment"];
 const KINDS: [&str; 4] = ["TrafficSplit", "CanaryDeploy", "CanaryTest", "Judgment"];
 
 /// The reason of documents that are meant for somebody else.
@@ -32,16 +31,54 @@ pub struct Problem {
 }
 
 /// One document of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Document {
     /// Where it begins.
     pub place: Place,
-    /// `namespace/name`, when that much could be read and the kind is one that matters here.
+    /// `namespace/name`, when that much could be read and the kind is one of ours.
     pub name: Option<String>,
     /// Its kind, when that much could be read.
     pub kind: Option<String>,
-    /// The split it means, or why it means none.
-    pub split: Result<SplitSpec, Problem>,
+    /// What it means, or why it means nothing.
+    pub meaning: Result<Meaning, Problem>,
+}
+
+/// What a document means.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Meaning {
+    /// `kind: TrafficSplit`.
+    Split(SplitSpec),
+    /// `kind: CanaryDeploy`.
+    Deploy(Box<Deploy>),
+    /// `kind: CanaryTest`.
+    Test(Box<Test>),
+    /// `kind: Judgment`.
+    Judgment(Box<Judgment>),
+}
+
+impl Document {
+    /// Means a split, or would but for a mistake in it.
+    pub fn is_split(&self) -> bool {
+        self.kind.as_deref() == Some("TrafficSplit")
+    }
+
+    /// Says that it is of another kind of ours; what is wrong with it cannot concern a split.
+    pub fn is_of_other_kind(&self) -> bool {
+        !self.is_split() && self.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind))
+    }
+
+    /// The split it means.
+    pub fn split(&self) -> Option<&SplitSpec> {
+        match &self.meaning {
+            Ok(Meaning::Split(split)) => Some(split),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with it.
+    pub fn problem(&self) -> Option<&Problem> {
+        self.meaning.as_ref().err()
+    }
 }
 
 /// A part of a file that holds one document.
@@ -101,14 +138,14 @@ struct Metadata {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Whole {
+struct Whole<S> {
     #[serde(rename = "apiVersion")]
     _api_version: String,
     #[serde(rename = "kind")]
     _kind: String,
     #[serde(rename = "metadata")]
     _metadata: serde::de::IgnoredAny,
-    spec: TrafficSplitSpec,
+    spec: S,
     #[serde(rename = "status", default)]
     _status: serde::de::IgnoredAny,
 }
@@ -122,7 +159,7 @@ pub fn read(file: &str) -> Vec<Document> {
 fn document(part: Part<'_>) -> Document {
     let first = part.text.lines().take_while(|l| is_blank(l)).count() as u64;
     let place = Place { line: part.lines + first + 1, column: 1 };
-    let unnamed = |problem| Document { place, name: None, kind: None, split: Err(problem) };
+    let unnamed = |problem| Document { place, name: None, kind: None, meaning: Err(problem) };
     let head: Head = match serde_saphyr::from_str(part.text) {
         Ok(head) => head,
         Err(why) => return unnamed(syntax(&why, part)),
@@ -137,30 +174,44 @@ fn document(part: Part<'_>) -> Document {
     };
     let metadata = head.metadata.unwrap_or(Metadata { name: None, namespace: None });
     let name = metadata.name.map(|name| format!("{}/{name}", metadata.namespace.as_deref().unwrap_or("default")));
-    let split = if !KINDS.contains(&kind.as_str()) && head.api_version.as_deref().is_none_or(is_foreign) {
+    let meaning = if !KINDS.contains(&kind.as_str()) && head.api_version.as_deref().is_none_or(is_foreign) {
         // A folder may hold what else kubectl is given.
         Err(problem(&["kind".into()], FOREIGN, format!("kind {kind} is not ours")))
     } else if head.api_version.as_deref() != Some(API_VERSION) {
         let given = head.api_version.as_deref().unwrap_or("missing");
         let message = format!("apiVersion is {given}; this controller reads apiVersion: {API_VERSION}");
         Err(problem(&["apiVersion".into()], "Invalid", message))
-    } else if LATER.contains(&kind.as_str()) {
-        let message = format!("kind {kind} is known but not supported yet by this version; it is left alone");
-        Err(problem(&["kind".into()], "NotSupported", message))
-    } else if kind != "TrafficSplit" {
+    } else if !KINDS.contains(&kind.as_str()) {
         let message = format!("kind {kind:?} is unknown; kinds are {}{}", KINDS.join(", "), hint(&kind, KINDS));
         Err(problem(&["kind".into()], "Invalid", message))
     } else if let Some(name) = &name {
-        split(name.clone(), part, place)
+        let name = name.clone();
+        match kind.as_str() {
+            "CanaryDeploy" => accepted(part, place, |spec| accept_rollout::deploy::deploy(name, spec))
+                .map(Box::new)
+                .map(Meaning::Deploy),
+            "CanaryTest" => {
+                accepted(part, place, |spec| accept_rollout::test::test(name, spec)).map(Box::new).map(Meaning::Test)
+            }
+            "Judgment" => accepted(part, place, |spec| accept_rollout::judgment::judgment(name, spec))
+                .map(Box::new)
+                .map(Meaning::Judgment),
+            _ => accepted(part, place, |spec| accept::split(name, spec)).map(Meaning::Split),
+        }
     } else {
-        Err(problem(&["metadata".into()], "Invalid", "metadata.name is missing; give the split a name".into()))
+        Err(problem(&["metadata".into()], "Invalid", format!("metadata.name is missing; give the {kind} a name")))
     };
-    Document { place, name: name.filter(|_| kind == "TrafficSplit"), kind: Some(kind), split }
+    Document { place, name: name.filter(|_| KINDS.contains(&kind.as_str())), kind: Some(kind), meaning }
 }
 
-fn split(name: String, part: Part<'_>, place: Place) -> Result<SplitSpec, Problem> {
-    let whole: Whole = serde_saphyr::from_str(part.text).map_err(|why| syntax(&why, part))?;
-    accept::split(name, &whole.spec).map_err(|refusal| {
+/// Reads a whole document, and then what it means.
+fn accepted<S: DeserializeOwned, T>(
+    part: Part<'_>,
+    place: Place,
+    accept: impl FnOnce(&S) -> Result<T, Refusal>,
+) -> Result<T, Problem> {
+    let whole: Whole<S> = serde_saphyr::from_str(part.text).map_err(|why| syntax(&why, part))?;
+    accept(&whole.spec).map_err(|refusal| {
         let root = tree::read(part.text);
         let place = root.map_or(place, |root| Place::of(tree::deepest(&root, &refusal.path).referenced, part.lines));
         Problem { place, reason: "Invalid", message: refusal.message }

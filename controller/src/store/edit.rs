@@ -29,9 +29,9 @@ pub enum EditError {
 pub fn edit(text: &str, name: &str, weights: &Weights) -> Result<String, EditError> {
     let missing = || EditError::Missing(name.to_owned());
     let before = document::read(text);
-    let index = before.iter().position(|d| d.name.as_deref() == Some(name)).ok_or_else(missing)?;
+    let index = before.iter().position(|d| d.is_split() && d.name.as_deref() == Some(name)).ok_or_else(missing)?;
     let part = *parts(text).get(index).ok_or_else(missing)?;
-    let old = before.get(index).and_then(|d| d.split.as_ref().ok()).ok_or_else(missing)?;
+    let old = before.get(index).and_then(document::Document::split).ok_or_else(missing)?;
     let root = tree::read(part.text).ok_or_else(missing)?;
     let mut edits = Vec::new();
     for (i, subset) in old.subsets.iter().enumerate() {
@@ -58,7 +58,7 @@ pub fn edit(text: &str, name: &str, weights: &Weights) -> Result<String, EditErr
     }
     // The proof: read again, everything means what it meant, but for the weights that were to change.
     let mut wanted = before.clone();
-    if let Some(Ok(split)) = wanted.get_mut(index).map(|d| d.split.as_mut()) {
+    if let Some(Ok(document::Meaning::Split(split))) = wanted.get_mut(index).map(|d| d.meaning.as_mut()) {
         *split = with_weights(split, weights);
     }
     if means_the_same(&document::read(&new), &wanted) { Ok(new) } else { Err(EditError::Unsure) }
@@ -77,6 +77,6 @@ pub fn with_weights(split: &SplitSpec, weights: &Weights) -> SplitSpec {
 
 /// Places may move: numbers have other lengths now.
 fn means_the_same(a: &[document::Document], b: &[document::Document]) -> bool {
-    let meaning = |d: &document::Document| (d.name.clone(), d.kind.clone(), d.split.clone().ok());
+    let meaning = |d: &document::Document| (d.name.clone(), d.kind.clone(), d.meaning.clone().ok());
     a.iter().map(meaning).eq(b.iter().map(meaning))
 }

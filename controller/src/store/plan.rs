@@ -5,12 +5,12 @@
 //! its hosts; only a document that is really gone deletes its split.
 
 use super::{Complaint, state::Known};
-use crate::api::document::{Document, FOREIGN};
+use crate::api::document::{Document, FOREIGN, Meaning};
 use sluicegate_core::spec::SplitSpec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A file as it was last read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Source {
     /// Its name in the folder.
     pub file: String,
@@ -61,18 +61,26 @@ pub fn plan(known: &BTreeMap<String, Known>, sources: &[Source]) -> Plan {
             plan.complaints.extend(had.into_iter().map(|name| about(Some(name.clone()))));
         }
         for document in &source.documents {
-            match (&document.name, &document.split) {
-                (Some(name), _) => candidates.entry(name).or_default().push(Candidate { file, document }),
-                (None, Err(problem)) if problem.reason == FOREIGN => {}
-                (None, Err(problem)) => {
-                    // A kind that is not acted on cannot have been a split.
-                    if document.kind.is_none() || problem.reason == "Invalid" {
+            match (&document.name, &document.meaning) {
+                (Some(name), _) if document.is_split() => {
+                    candidates.entry(name).or_default().push(Candidate { file, document });
+                }
+                (_, Err(problem)) if problem.reason == FOREIGN => {}
+                (_, Err(problem)) => {
+                    // Another kind cannot have been a split.
+                    if !document.is_of_other_kind() {
                         doubtful.insert(file);
                     }
                     let message = problem.message.clone();
                     plan.complaints.push(complaint(file, Some(document), None, true, problem.reason, message));
                 }
-                (None, Ok(_)) => {}
+                (_, Ok(Meaning::Split(_))) => {}
+                (_, Ok(_)) => {
+                    let kind = document.kind.as_deref().unwrap_or_default();
+                    let message =
+                        format!("kind {kind} is known but not supported yet by this version; it is left alone");
+                    plan.complaints.push(complaint(file, Some(document), None, true, "NotSupported", message));
+                }
             }
         }
     }
@@ -89,10 +97,11 @@ pub fn plan(known: &BTreeMap<String, Known>, sources: &[Source]) -> Plan {
             let about = Some((*name).to_owned());
             plan.complaints.push(complaint(other.file, Some(other.document), about, false, "Duplicate", message));
         }
-        match &first.document.split {
-            Ok(split) => {
+        match &first.document.meaning {
+            Ok(Meaning::Split(split)) => {
                 wanted.insert(name, (split, first));
             }
+            Ok(_) => {}
             Err(problem) => {
                 let about = Some((*name).to_owned());
                 let message = problem.message.clone();
@@ -132,10 +141,7 @@ fn complaint(
     reason: &'static str,
     message: String,
 ) -> Complaint {
-    let place = document.map(|d| match &d.split {
-        Err(problem) => problem.place,
-        Ok(_) => d.place,
-    });
+    let place = document.map(|d| d.problem().map_or(d.place, |problem| problem.place));
     Complaint { file: file.to_owned(), place, split, refused, reason, message }
 }
 

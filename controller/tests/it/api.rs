@@ -1,6 +1,6 @@
 //! What people write: what it means, and what they are told when it means nothing.
 
-use crate::support::yaml;
+use crate::support::{split_of, yaml};
 use sluicegate::api::document;
 use sluicegate_core::spec::{Assignment, OverrideSource, Protocol, SplitSpec, StickyKey};
 
@@ -8,7 +8,7 @@ fn read(more: &str) -> Result<SplitSpec, String> {
     let text = yaml("x", &[("main", 9), ("canary", 1)], more);
     let mut documents = document::read(&text);
     assert_eq!(documents.len(), 1);
-    documents.remove(0).split.map_err(|p| format!("{}:{}: {}", p.place.line, p.place.column, p.message))
+    split_of(documents.remove(0)).map_err(|p| format!("{}:{}: {}", p.place.line, p.place.column, p.message))
 }
 
 #[test]
@@ -18,7 +18,7 @@ fn what_is_left_out_has_sensible_values() {
     assert_eq!(split.default, "main");
     assert_eq!((split.assignment, split.protocol), (Assignment::Even, Protocol::Http));
     assert!(!split.trust_upstream && !split.write_default);
-    let unnamed = document::read(&yaml("x", &[("v1", 9), ("v2", 1)], "")).remove(0).split.unwrap();
+    let unnamed = split_of(document::read(&yaml("x", &[("v1", 9), ("v2", 1)], "")).remove(0)).unwrap();
     assert_eq!(unnamed.default, "v1", "without a main, the first one");
 }
 
@@ -49,7 +49,7 @@ fn the_salt_is_the_splits_name_unless_given() {
 fn labels_annotations_and_status_are_no_business_of_ours() {
     let text = yaml("x", &[("v1", 1)], "status: { generation: 3 }\n")
         .replace("  name: x\n", "  name: x\n  labels: { a: b }\n  annotations: { c: d }\n  uid: e\n");
-    assert!(document::read(&text)[0].split.is_ok(), "{:?}", document::read(&text));
+    assert!(document::read(&text)[0].meaning.is_ok(), "{:?}", document::read(&text));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_mistake_is_told_with_its_place_and_a_way_out() {
 
 #[test]
 fn names_are_checked_too() {
-    let refused = |text: &str| document::read(text).remove(0).split.unwrap_err();
+    let refused = |text: &str| document::read(text).remove(0).meaning.unwrap_err();
     assert!(refused(&yaml("Under_Score", &[("v1", 1)], "")).message.contains("a-z, 0-9 and '-'"));
     let nameless = yaml("x", &[("v1", 1)], "").replace("  name: x\n", "  labels: {}\n");
     assert!(refused(&nameless).message.contains("metadata.name is missing"));

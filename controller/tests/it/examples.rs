@@ -1,7 +1,10 @@
 //! Every example works, as a file and as a folder.
 
-use sluicegate::api::document;
-use std::{fs, path::Path, process::Command};
+use sluicegate::{
+    api::document,
+    workloads::{Role, Target, Workloads, command::Command},
+};
+use std::{fs, path::Path, process, time::Duration};
 
 fn examples() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -12,11 +15,15 @@ fn every_example_is_accepted_and_no_two_share_a_name() {
     let mut names = Vec::new();
     for entry in fs::read_dir(examples()).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "yaml") {
+            assert_eq!(path.file_name().unwrap(), "workloads.sh", "a test of its own is below");
+            continue;
+        }
         let documents = document::read(&fs::read_to_string(&path).unwrap());
         assert!(!documents.is_empty(), "{path:?} is empty");
         for document in documents {
-            match document.split {
-                Ok(split) => names.push(split.name),
+            match document.meaning {
+                Ok(_) => names.push(format!("{} {}", document.kind.unwrap(), document.name.unwrap())),
                 Err(problem) => assert_eq!(problem.reason, document::FOREIGN, "{path:?}: {problem:?}"),
             }
         }
@@ -25,12 +32,27 @@ fn every_example_is_accepted_and_no_two_share_a_name() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), all, "{names:?}");
-    assert!(names.contains(&"default/backend".to_owned()));
+    assert!(names.contains(&"TrafficSplit default/backend".to_owned()));
+}
+
+#[tokio::test]
+async fn the_command_of_the_examples_says_what_it_was_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(examples().join("workloads.sh"), dir.path().join("workloads.sh")).unwrap();
+    let command = Command::new(&["./workloads.sh".into()], dir.path().to_owned(), Duration::from_secs(60));
+    let before = command.observe("default/x", &Role::ALL).await.unwrap();
+    assert_eq!((before.main.unwrap().version.as_str(), before.canary.unwrap().replicas), ("unknown", 0));
+    let target = Target { version: r#"a "new\" one"#.into(), replicas: 3 };
+    for _ in 0..2 {
+        command.apply("default/x", Role::Canary, &target).await.unwrap();
+        let canary = command.observe("default/x", &Role::ALL).await.unwrap().canary.unwrap();
+        assert_eq!((&canary.version, canary.replicas, canary.ready), (&target.version, 3, 3));
+    }
 }
 
 #[test]
 fn the_crds_in_the_examples_are_what_the_program_prints() {
-    let printed = Command::new(env!("CARGO_BIN_EXE_sluicegate")).arg("crds").output().unwrap();
+    let printed = process::Command::new(env!("CARGO_BIN_EXE_sluicegate")).arg("crds").output().unwrap();
     assert!(printed.status.success());
     let kept = fs::read_to_string(examples().join("crds.yaml")).unwrap_or_default();
     assert!(

@@ -206,19 +206,33 @@ fn a_mounted_configmap_works() {
 #[test]
 fn other_kinds_are_told_apart_from_mistakes() {
     let kind = |api, kind| format!("apiVersion: {api}\nkind: {kind}\nmetadata: {{ name: x }}\nspec: {{}}\n");
+    let deploy = "{ version: v2, splits: [x], steps: [50] }";
+    let later = kind("sluicegate.dev/v1alpha1", "CanaryDeploy").replace("{}", deploy);
     let bench = Bench::new(&[
         ("deployment.yaml", &kind("apps/v1", "Deployment")),
-        ("later.yaml", &kind("sluicegate.dev/v1alpha1", "CanaryDeploy")),
+        ("later.yaml", &later),
+        ("mistake.yaml", &later.replace("[50]", "[60]")),
         ("slip.yaml", &kind("sluicegate.dev/v1alpha1", "TraficSplit")),
         ("version.yaml", &kind("sluicegate.dev/v1", "TrafficSplit")),
     ]);
     assert_eq!(
         bench.told.complaints(),
         [
-            "later.yaml:2:7: kind CanaryDeploy is known but not supported yet by this version; it is left alone",
+            "later.yaml:1:1: kind CanaryDeploy is known but not supported yet by this version; it is left alone",
+            "mistake.yaml:4:45: weight 60 must be above 0 and at most 50: the baseline beside it gets as much",
             "slip.yaml:2:7: kind \"TraficSplit\" is unknown; kinds are TrafficSplit, CanaryDeploy, CanaryTest, Judgment \
              (did you mean \"TrafficSplit\"?)",
             "version.yaml:1:13: apiVersion is sluicegate.dev/v1; this controller reads apiVersion: sluicegate.dev/v1alpha1",
         ]
     );
+}
+
+#[test]
+fn a_mistake_in_another_kind_keeps_no_deleted_split_in_force() {
+    let deploy =
+        "---\napiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: { name: backend }\nspec: {}\n";
+    let mut bench = Bench::new(&[("a.yaml", &format!("{}{deploy}", backend(90, 10)))]);
+    bench.told.take();
+    bench.write("a.yaml", deploy);
+    assert_eq!(bench.look(), ["default/backend@2: gone"], "{:?}", bench.told.complaints());
 }

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 use sluicegate::{
+    api::document::{self, Document, Meaning, Problem},
     clock::Now,
     store::{Change, Complaint, Sink, file::FolderStore},
 };
@@ -26,6 +27,14 @@ pub(crate) fn yaml(name: &str, weights: &[(&str, u32)], more: &str) -> String {
         "apiVersion: sluicegate.dev/v1alpha1\nkind: TrafficSplit\nmetadata:\n  name: {name}\nspec:\n  subsets:\n\
          {subsets}{more}"
     )
+}
+
+/// The split a document means.
+pub(crate) fn split_of(document: Document) -> Result<SplitSpec, Problem> {
+    document.meaning.map(|meaning| match meaning {
+        Meaning::Split(split) => split,
+        other => panic!("{other:?}"),
+    })
 }
 
 /// v1 and v2 at these weights.
@@ -154,7 +163,7 @@ pub(crate) fn open(dir: &Path, told: &Recorder, now: Now) -> Result<FolderStore,
 /// A split as a store publishes it.
 pub(crate) fn split(name: &str, generation: u64, weights: &[(&str, u32)], hosts: &[&str]) -> SplitSpec {
     let text = yaml("x", weights, "");
-    let mut split = sluicegate::api::document::read(&text).remove(0).split.unwrap();
+    let mut split = split_of(document::read(&text).remove(0)).unwrap();
     split.name = name.to_owned();
     split.generation = generation;
     split.hosts = hosts.iter().map(|h| (*h).to_owned()).collect();
