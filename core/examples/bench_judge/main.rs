@@ -21,7 +21,9 @@ fn main() {
 
 /// Equal releases: how many are rolled back.
 fn false_rollbacks(rollouts: u64) {
-    println!("## Equal releases rolled back\n\n{rollouts} rollouts of 100,000 requests, a look after each window, α = 1 %.\n");
+    println!(
+        "## Equal releases rolled back\n\n{rollouts} rollouts of 100,000 requests, a look after each window, α = 1 %.\n"
+    );
     println!("| rate | window (canary + baseline) | disturbance | rolled back | without cap |\n|---|---|---|---|---|");
     let half = (500, 500);
     let calm = |rate, window| ("none", rate, window, Disturbance::None);
@@ -58,10 +60,16 @@ fn false_rollbacks(rollouts: u64) {
 /// Worse releases: how many requests it takes.
 fn detection(rollouts: u64) {
     println!("\n## Worse releases: requests until rolled back\n");
-    println!("Means over {rollouts} rollouts, requests of both sides, equal sides, α = 1 %. *Wald*: ln(1/α) over the nats per");
-    println!("request to the closest equal pair, the least any test needs; *in such windows*: the least for tests that use");
+    println!(
+        "Means over {rollouts} rollouts, requests of both sides, equal sides, α = 1 %. *Wald*: ln(1/α) over the nats per"
+    );
+    println!(
+        "request to the closest equal pair, the least any test needs; *in such windows*: the least for tests that use"
+    );
     println!("how bad events fell in each window. × is against Wald.\n");
-    println!("| rates | window | Wald | in such windows | measured | × | without cap | × | judge B |\n|---|---|---|---|---|---|---|---|---|");
+    println!(
+        "| rates | window | Wald | in such windows | measured | × | without cap | × | judge B |\n|---|---|---|---|---|---|---|---|---|"
+    );
     let pairs = [(0.01, 0.05), (0.001, 0.005), (0.01, 0.02), (0.0005, 0.5)];
     for (from, to) in pairs {
         let sizes: &[u64] = if to > 0.4 { &[2, 4, 6, 10, 20, 100, 1_000] } else { &[20, 100, 1_000] };
@@ -76,14 +84,20 @@ fn detection(rollouts: u64) {
             let best = if *size <= 100 { format!("{:.0}", scenario.conditional_wald()) } else { "—".to_owned() };
             let (from, to) = (from * 100.0, to * 100.0);
             // The last column is for the weighted judgment of metrics on the same rollouts.
-            println!("| {from} → {to} % | {size} | {wald:.0} | {best} | {} | {} | <!-- judge B --> |", measure(3), measure(1));
+            println!(
+                "| {from} → {to} % | {size} | {wald:.0} | {best} | {} | {} | <!-- judge B --> |",
+                measure(3),
+                measure(1)
+            );
         }
     }
 }
 
 /// Harm that begins after a long calm.
 fn late(rollouts: u64) {
-    println!("\n## Harm that begins late\n\nRequests from its beginning, 1 → 5 %, windows of 100, over {rollouts} rollouts.\n");
+    println!(
+        "\n## Harm that begins late\n\nRequests from its beginning, 1 → 5 %, windows of 100, over {rollouts} rollouts.\n"
+    );
     println!("| requests before | measured | × Wald |\n|---|---|---|");
     for before in [0, 1_000, 10_000, 100_000] {
         let scenario = Scenario { calm: before / 100, ..Scenario::new((0.05, 0.01), (50, 50), 1_000_000) };

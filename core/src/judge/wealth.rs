@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 
 /// Alternatives and what is bet on each: factor on the odds of the hypothesis' edge, and weight; the weights sum to 1.
 ///
-/// Spaced evenly in the logarithm of the logarithm: what it takes to see a harm falls with the square of the log odds
-/// ratio, so such a grid loses about the same everywhere. Far out the alternatives look alike and one serves for all.
+/// What it takes to see a harm falls with the square of the log odds ratio, so the grid is finer near 1. Far out the
+/// alternatives look alike and one serves for all; it has the most, because there every single request counts: with less
+/// on it, a canary whose every second request fails takes more than 1.4 times the requests of Wald's bound.
 pub const HARM: [(f64, f64); 7] =
-    [(1.2, 0.05), (1.35, 0.08), (1.6, 0.14), (2.1, 0.22), (3.2, 0.14), (6.5, 0.14), (64.0, 0.23)];
+    [(1.25, 0.03), (1.45, 0.05), (1.75, 0.07), (2.2, 0.08), (3.2, 0.07), (5.5, 0.08), (500.0, 0.62)];
 
 /// The same for betting on "clearly better than that", factors below 1.
 pub const HARMLESS: [(f64, f64); 4] = [(0.75, 0.2), (0.5, 0.4), (0.25, 0.25), (0.03, 0.15)];
 
 /// The part of the money that waits for harm that begins later.
-pub const LATE: f64 = 0.1;
+pub const LATE: f64 = 0.05;
 
 /// More than this is not kept; far above any threshold.
 const MOST: f64 = 1e300;
