@@ -11,7 +11,7 @@ KEEP_COUNT := $(KEEP_SPLIT),proxy_on_response_headers,proxy_on_log
 KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_on_request_headers
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test check unit core-wasm generated e2e demo local bench fmt clean
+.PHONY: help tools wasm build test check unit core-wasm generated e2e demo local bench bench-judge fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -71,6 +71,9 @@ bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request 
 	@$(CARGO) build --quiet -p sluicegate
 	@$(CARGO) build --quiet --release -p sluicegate-tests --bin bench
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/debug/sluicegate}" target/release/bench $(BENCH)
+
+bench-judge: ## how often the judge takes back an equal release, and how soon a worse one; as tables
+	@$(CARGO) run --quiet --release -p sluicegate-core --example bench_judge -- $(BENCH)
 
 fmt: ## format the sources
 	$(CARGO) fmt --all

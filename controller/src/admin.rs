@@ -55,7 +55,9 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/rollouts", get(rollouts::list))
         .route("/v1/rollouts/{namespace}/{name}", get(rollouts::one))
         .route("/v1/rollouts/{namespace}/{name}/{verb}", post(rollouts::say))
-        .fallback(async || teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies, /v1/rollouts and /metrics"))
+        .fallback(async || {
+            teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies, /v1/rollouts and /metrics")
+        })
         .with_state(desk)
 }
 

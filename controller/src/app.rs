@@ -102,7 +102,8 @@ pub async fn build(config: Config) -> Result<Bound> {
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
     }
-    let admin_router = admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
+    let admin_router =
+        admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
     Ok(Bound {
         proxy_address: proxy.address()?,
         admin_address: admin.address()?,

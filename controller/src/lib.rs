@@ -8,6 +8,7 @@
 //! * [`tally`]: what the proxies counted. Pure.
 //! * [`context`]: the state all handlers share, and who waits for it to change.
 //! * [`push`], [`report`]: the two conversations with proxies.
+//! * [`rollouts`]: leads CanaryDeploys and CanaryTests from step to step.
 //! * [`admin`]: what people and monitoring ask.
 //! * [`workloads`]: the pods of a rollout, by the user's own command.
 //! * [`webhooks`]: other programs are told what a rollout does, and asked before it goes on.
@@ -25,6 +26,7 @@ pub mod hub;
 pub mod listen;
 pub mod push;
 pub mod report;
+pub mod rollouts;
 pub mod store;
 pub mod tally;
 pub mod webhooks;

@@ -15,12 +15,14 @@
 //! * [`wire`]: what filter and controller say to each other. [`message`]: the same as bytes.
 //! * [`latency`] and [`counts`]: what came back, per subset.
 //! * [`rollout`]: from observations and commands to the next step of a rollout.
+//! * [`judge`]: from what came back to a verdict on a step.
 //!
 //! Everything that needs time or chance takes it as an argument.
 
 pub mod codec;
 pub mod counts;
 pub mod decide;
+pub mod judge;
 pub mod key;
 pub mod latency;
 pub mod message;

@@ -18,6 +18,7 @@ pub mod desired;
 pub mod plan;
 pub mod trial;
 
+use crate::judge::Verdict;
 use serde::{Deserialize, Serialize};
 
 /// 100 %. Weights of rollouts are in thousandths of a percent and always sum to this.
@@ -92,18 +93,6 @@ pub struct SplitSeen {
     pub weights: Option<Weights>,
     /// At least one proxy is live, and all live ones acked exactly that.
     pub acked: bool,
-}
-
-/// What a judge says of canary against baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// No harm seen, and enough to see it by.
-    Pass,
-    /// Harm.
-    Fail,
-    /// Too little, nothing, or a source that does not answer.
-    Inconclusive,
 }
 
 /// All that a machine may know of the world.

@@ -16,6 +16,7 @@ use super::{
     judgment::{DecisionKind, VerdictKind},
     rollout::{JudgeKind, WebhookPhase},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,7 +24,7 @@ use std::{
 };
 
 /// A CanaryDeploy that makes sense. Weights are in thousandths of a percent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deploy {
     /// `namespace/name`.
     pub name: String,
@@ -60,7 +61,7 @@ pub struct Deploy {
 }
 
 /// One step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     /// The canary's weight, in thousandths of a percent.
     pub weight: u32,
@@ -71,7 +72,7 @@ pub struct Step {
 }
 
 /// The user's own command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandLine {
     /// The program and its arguments; at least the program.
     pub command: Vec<String>,
@@ -80,7 +81,7 @@ pub struct CommandLine {
 }
 
 /// A program to be told, or asked, over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {
     /// Where: http or https.
     pub url: String,
@@ -107,7 +108,7 @@ impl Webhook {
 }
 
 /// What makes a step good.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Judging {
     /// Compare errors.
     pub errors: Option<Errors>,
@@ -130,14 +131,14 @@ pub struct Judging {
 }
 
 /// Compare errors.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors {
     /// Share of the canary's own requests that may fail, in thousandths of a percent.
     pub max: Option<u32>,
 }
 
 /// Compare slowness. Milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     /// What counts as slow; `None`: taken from main before the step.
     pub slower_than: Option<u64>,
@@ -146,7 +147,7 @@ pub struct Latency {
 }
 
 /// Where metrics are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prometheus {
     /// Its address.
     pub url: String,
@@ -161,7 +162,7 @@ pub struct Prometheus {
 }
 
 /// A CanaryTest that makes sense.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Test {
     /// `namespace/name`.
     pub name: String,

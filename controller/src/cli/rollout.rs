@@ -14,8 +14,7 @@ pub(super) fn table(views: &[View], colour: bool) -> String {
         return "no rollouts; put a CanaryDeploy or a CanaryTest into the controller's folder (examples/canary-deploy.yaml)\n"
             .to_owned();
     }
-    let mut table =
-        Table::new(&["NAME", "PHASE", "STEP", "MAIN", "BASELINE", "CANARY", "VERDICT", "ACKED", "AGE"]);
+    let mut table = Table::new(&["NAME", "PHASE", "STEP", "MAIN", "BASELINE", "CANARY", "VERDICT", "ACKED", "AGE"]);
     let now = text::now();
     for view in views {
         table.row(vec![
@@ -88,7 +87,13 @@ pub(super) fn render(view: &View, colour: bool) -> String {
         let harm = |field: &str| evidence.pointer(&format!("/harm/{field}")).and_then(Value::as_f64).unwrap_or(0.0);
         let verdict = view.verdict.as_deref().unwrap_or("-");
         let _ = writeln!(out, "  {:<9} {}", "Verdict", text::paint(verdict, verdict_tone(verdict), colour));
-        let _ = writeln!(out, "  {:<9} {:.2} of harm (1 says nothing, {:.0} rolls back)", "Evidence", harm("value"), harm("threshold"));
+        let _ = writeln!(
+            out,
+            "  {:<9} {:.2} of harm (1 says nothing, {:.0} rolls back)",
+            "Evidence",
+            harm("value"),
+            harm("threshold")
+        );
         for reason in evidence.pointer("/reasons").and_then(Value::as_array).into_iter().flatten() {
             let _ = writeln!(out, "            {}", reason.as_str().unwrap_or_default());
         }
@@ -155,7 +160,11 @@ fn acked(view: &View) -> Cell {
 /// `1 ─ 10 ─ [25] ─ 50`.
 fn track(view: &View, colour: bool) -> String {
     let one = |(index, weight): (usize, &String)| {
-        if view.step == Some(index + 1) { text::paint(&format!("[{weight}]"), tone(view), colour) } else { weight.clone() }
+        if view.step == Some(index + 1) {
+            text::paint(&format!("[{weight}]"), tone(view), colour)
+        } else {
+            weight.clone()
+        }
     };
     view.steps.iter().enumerate().map(one).collect::<Vec<_>>().join(" ─ ")
 }

@@ -28,12 +28,7 @@ pub(super) struct Say {
 }
 
 pub(super) fn run(verb: &str, say: &Say) -> Result<()> {
-    let body = model::Say {
-        by: say.by.clone(),
-        reason: say.reason.clone(),
-        step: say.step,
-        over_fail: say.over_fail,
-    };
+    let body = model::Say { by: say.by.clone(), reason: say.reason.clone(), step: say.step, over_fail: say.over_fail };
     let view: View = Client::new(&say.common.admin).post(&format!("/v1/rollouts/{}/{verb}", say.name), &body)?;
     print_as(say.common.output, &view).unwrap_or_else(|| text::print(&rollout::line(&view)))
 }

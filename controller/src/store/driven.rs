@@ -1,7 +1,7 @@
 //! Weights that a rollout holds in place of those in the user's file.
 
 use super::{Driven, plan::Source, state::Known};
-use crate::api::document::Problem;
+use crate::api::document::{Meaning, Problem};
 use sluicegate_core::{spec::SplitSpec, split::Split};
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ const ORDER: [&str; 3] = ["canary", "main", "baseline"];
 pub(super) fn hold(known: &BTreeMap<String, Known>, sources: &mut [Source]) {
     for document in sources.iter_mut().flat_map(|source| &mut source.documents) {
         let driven = document.name.as_ref().and_then(|name| known.get(name)?.driven.as_ref());
-        let (Some(driven), Ok(split)) = (driven, &document.split) else { continue };
-        document.split =
-            with(split, driven).map_err(|message| Problem { place: document.place, reason: "Driven", message });
+        let (Some(driven), Some(split)) = (driven, document.split()) else { continue };
+        let held = with(split, driven).map(Meaning::Split);
+        document.meaning = held.map_err(|message| Problem { place: document.place, reason: "Driven", message });
     }
 }
 

@@ -74,13 +74,7 @@ pub fn plan(known: &BTreeMap<String, Known>, sources: &[Source]) -> Plan {
                     let message = problem.message.clone();
                     plan.complaints.push(complaint(file, Some(document), None, true, problem.reason, message));
                 }
-                (_, Ok(Meaning::Split(_))) => {}
-                (_, Ok(_)) => {
-                    let kind = document.kind.as_deref().unwrap_or_default();
-                    let message =
-                        format!("kind {kind} is known but not supported yet by this version; it is left alone");
-                    plan.complaints.push(complaint(file, Some(document), None, true, "NotSupported", message));
-                }
+                (_, Ok(_)) => {}
             }
         }
     }

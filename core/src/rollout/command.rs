@@ -1,7 +1,9 @@
 //! What a person may say to a rollout, and when.
 
+use crate::judge::Verdict;
+
 use super::{
-    Observation, Verdict,
+    Observation,
     deploy::{By, Phase, State, Why},
     plan::Plan,
 };

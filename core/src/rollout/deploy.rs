@@ -9,8 +9,10 @@
 //! Pods are taken away only in `Scale` of a later step, in `CleanUp` and in `Clear`: each follows the ack of weights
 //! that no longer need them.
 
+use crate::judge::Verdict;
+
 use super::{
-    Observation, Role, Verdict, WHOLE, Weights,
+    Observation, Role, WHOLE, Weights,
     desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
 };

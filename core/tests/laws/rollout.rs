@@ -4,8 +4,9 @@
 //! A crash needs no rule of its own: effects are carried out one at a time, in any order, and the machine may be asked
 //! again before any of them, which is what a restart does.
 
+use sluicegate_core::judge::Verdict;
 use sluicegate_core::rollout::{
-    Observation, Role, SplitSeen, Verdict, WHOLE, Weights, Workload,
+    Observation, Role, SplitSeen, WHOLE, Weights, Workload,
     command::Command,
     deploy::{Phase, State, step},
     desired::{Effect, replicas, step_weights},

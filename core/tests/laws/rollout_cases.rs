@@ -1,7 +1,8 @@
 //! Rollouts by example: the table of pods and weights, what a person may say, what ends a rollout.
 
+use sluicegate_core::judge::Verdict;
 use sluicegate_core::rollout::{
-    Observation, SplitSeen, Verdict, Weights, Workload,
+    Observation, SplitSeen, Weights, Workload,
     command::{Command, Refused},
     deploy::{Phase, State, Why, step},
     desired::Target,

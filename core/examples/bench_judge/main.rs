@@ -1,0 +1,107 @@
+//! Measures the judge on simulated rollouts and prints Markdown: `make bench-judge`, a few minutes.
+//!
+//! `-- quick` makes fewer of them; `-- detect` only the second table.
+
+mod sim;
+
+use sim::{Disturbance, Scenario, mean};
+
+const SEED: u64 = 20_26;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |word: &str| arguments.iter().any(|argument| argument == word);
+    let rollouts = if has("quick") { 200 } else { 2_000 };
+    if !has("detect") {
+        false_rollbacks(rollouts);
+    }
+    detection(rollouts);
+    late(rollouts / 4);
+}
+
+/// Equal releases: how many are rolled back.
+fn false_rollbacks(rollouts: u64) {
+    println!(
+        "## Equal releases rolled back\n\n{rollouts} rollouts of 100,000 requests, a look after each window, α = 1 %.\n"
+    );
+    println!("| rate | window (canary + baseline) | disturbance | rolled back | without cap |\n|---|---|---|---|---|");
+    let half = (500, 500);
+    let calm = |rate, window| ("none", rate, window, Disturbance::None);
+    let rows = [
+        calm(0.0, half),
+        calm(0.001, half),
+        calm(0.01, half),
+        calm(0.5, half),
+        calm(0.01, (50, 50)),
+        calm(0.001, (10, 990)),
+        calm(0.01, (100, 900)),
+        calm(0.5, (100, 900)),
+        ("1 % of windows: 20 % bad on one side", 0.001, half, Disturbance::Burst(0.01, 1)),
+        ("3 % of windows: 20 % bad on one side", 0.001, half, Disturbance::Burst(0.03, 1)),
+        ("the same for 2 windows", 0.001, half, Disturbance::Burst(0.015, 2)),
+        ("the same for 5 windows", 0.001, half, Disturbance::Burst(0.006, 5)),
+        ("each window half or twice the rate", 0.001, half, Disturbance::Overdispersed),
+        ("each window half or twice the rate", 0.01, half, Disturbance::Overdispersed),
+        ("each window half or twice the rate", 0.01, (5_000, 5_000), Disturbance::Overdispersed),
+        ("one pod in ten has 5 times the rate", 0.001, half, Disturbance::BadPod),
+        ("one pod in ten has 5 times the rate", 0.01, half, Disturbance::BadPod),
+    ];
+    for (what, rate, window, disturbance) in rows {
+        let rolled_back = |cap| {
+            let scenario = Scenario { disturbance, cap, ..Scenario::new((rate, rate), window, 100_000) };
+            let outcomes = scenario.run_many(rollouts, SEED);
+            100.0 * outcomes.iter().flatten().count() as f64 / rollouts as f64
+        };
+        let (capped, free) = (rolled_back(3), rolled_back(1));
+        println!("| {} % | {} + {} | {what} | {capped:.2} % | {free:.2} % |", rate * 100.0, window.0, window.1);
+    }
+}
+
+/// Worse releases: how many requests it takes.
+fn detection(rollouts: u64) {
+    println!("\n## Worse releases: requests until rolled back\n");
+    println!(
+        "Means over {rollouts} rollouts, requests of both sides, equal sides, α = 1 %. *Wald*: ln(1/α) over the nats per"
+    );
+    println!(
+        "request to the closest equal pair, the least any test needs; *in such windows*: the least for tests that use"
+    );
+    println!("how bad events fell in each window. × is against Wald.\n");
+    println!(
+        "| rates | window | Wald | in such windows | measured | × | without cap | × | judge B |\n|---|---|---|---|---|---|---|---|---|"
+    );
+    let pairs = [(0.01, 0.05), (0.001, 0.005), (0.01, 0.02), (0.0005, 0.5)];
+    for (from, to) in pairs {
+        let sizes: &[u64] = if to > 0.4 { &[2, 4, 6, 10, 20, 100, 1_000] } else { &[20, 100, 1_000] };
+        for size in sizes {
+            let scenario = Scenario::new((to, from), (size / 2, size / 2), 1_000_000);
+            let wald = scenario.wald();
+            let measure = |cap| {
+                let (mean, missed) = mean(&Scenario { cap, ..scenario.clone() }.run_many(rollouts, SEED + 1));
+                let missed = if missed > 0 { format!(" ({missed} missed)") } else { String::new() };
+                format!("{mean:.0}{missed} | {:.2}", mean / wald)
+            };
+            let best = if *size <= 100 { format!("{:.0}", scenario.conditional_wald()) } else { "—".to_owned() };
+            let (from, to) = (from * 100.0, to * 100.0);
+            // The last column is for the weighted judgment of metrics on the same rollouts.
+            println!(
+                "| {from} → {to} % | {size} | {wald:.0} | {best} | {} | {} | <!-- judge B --> |",
+                measure(3),
+                measure(1)
+            );
+        }
+    }
+}
+
+/// Harm that begins after a long calm.
+fn late(rollouts: u64) {
+    println!(
+        "\n## Harm that begins late\n\nRequests from its beginning, 1 → 5 %, windows of 100, over {rollouts} rollouts.\n"
+    );
+    println!("| requests before | measured | × Wald |\n|---|---|---|");
+    for before in [0, 1_000, 10_000, 100_000] {
+        let scenario = Scenario { calm: before / 100, ..Scenario::new((0.05, 0.01), (50, 50), 1_000_000) };
+        let (mean, _) = mean(&scenario.run_many(rollouts, SEED + 2));
+        println!("| {before} | {mean:.0} | {:.2} |", mean / scenario.wald());
+    }
+}
