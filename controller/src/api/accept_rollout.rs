@@ -1,6 +1,6 @@
 //! From a CanaryDeploy, CanaryTest or Judgment as written to what it means, or why it was refused and at which field.
 //!
-//! * [`deploy`], [`test`], [`judgment`]: the three kinds.
+//! * [`deploy`], [`mod@test`], [`judgment`]: the three kinds.
 //! * [`parts`]: what they have in common.
 //! * [`judging`]: what makes a step good.
 
