@@ -5,6 +5,7 @@
 mod sim;
 
 use sim::{Disturbance, Scenario, mean};
+use sluicegate_core::judge::power::Step;
 
 const SEED: u64 = 20_26;
 
@@ -15,6 +16,7 @@ fn main() {
     if !has("detect") {
         false_rollbacks(rollouts);
     }
+    sight();
     detection(rollouts);
     late(rollouts / 4);
 }
@@ -24,7 +26,9 @@ fn false_rollbacks(rollouts: u64) {
     println!(
         "## Equal releases rolled back\n\n{rollouts} rollouts of 100,000 requests, a look after each window, α = 1 %.\n"
     );
-    println!("| rate | window (canary + baseline) | disturbance | rolled back | without cap |\n|---|---|---|---|---|");
+    println!(
+        "| rate | window (canary + baseline) | disturbance | `windows: 3` | `windows: 6` | no cap |\n|---|---|---|---|---|---|"
+    );
     let half = (500, 500);
     let calm = |rate, window| ("none", rate, window, Disturbance::None);
     let rows = [
@@ -52,8 +56,24 @@ fn false_rollbacks(rollouts: u64) {
             let outcomes = scenario.run_many(rollouts, SEED);
             100.0 * outcomes.iter().flatten().count() as f64 / rollouts as f64
         };
-        let (capped, free) = (rolled_back(3), rolled_back(1));
-        println!("| {} % | {} + {} | {what} | {capped:.2} % | {free:.2} % |", rate * 100.0, window.0, window.1);
+        let [three, six, free] = [3, 6, 1].map(rolled_back);
+        let rate = rate * 100.0;
+        println!("| {rate} % | {} + {} | {what} | {three:.2} % | {six:.2} % | {free:.2} % |", window.0, window.1);
+    }
+}
+
+/// What a step of so many requests would have caught.
+fn sight() {
+    println!("\n## The smallest rate a step would have caught, four times in five\n");
+    println!("60 windows, equal sides, one criterion, α = 1 %.\n");
+    println!("| requests a side | beside 0.01 % | beside 0.1 % | beside 1 % | beside 10 % |\n|---|---|---|---|---|");
+    for requests in [50, 200, 500, 1_000, 5_000, 20_000, 100_000, 1_000_000] {
+        let cells = [0.0001, 0.001, 0.01, 0.1].map(|rate| {
+            let (threshold, cap) = (100.0, 100_f64.powf(0.4));
+            let step = Step { canary: requests, baseline: requests, windows: 60, rate, threshold, cap, harmless: 1.0 };
+            step.smallest_visible().map_or("nothing".to_owned(), |least| format!("{:.3} %", least.rate * 100.0))
+        });
+        println!("| {requests} | {} |", cells.join(" | "));
     }
 }
 

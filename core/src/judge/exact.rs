@@ -12,8 +12,7 @@ pub struct Exact(f64);
 impl Exact {
     /// The number, held within 0 and [`f64::MAX`]; not a number becomes 0.
     pub fn new(value: f64) -> Self {
-        // `max` returns the other one for a NaN.
-        Self(value.max(0.0).min(f64::MAX))
+        Self(if value.is_nan() { 0.0 } else { value.clamp(0.0, f64::MAX) })
     }
 
     /// The number.

@@ -55,8 +55,8 @@ pub fn ln_probability(margins: Margins, x: u64, odds_ratio: f64) -> f64 {
     -(inverse.low + inverse.high) / 2.0
 }
 
-/// `ln P(x; to) / P(x; from)`: how much better one odds ratio (both at least 1 or `to` below `from`) explains that `x` of
-/// the bad events are on the canary. Never above the true value: below it by rounding (some 1e-15 a term), and for
+/// `ln P(x; to) / P(x; from)`: how much better one odds ratio explains that `x` of the bad events are on the
+/// canary than another, which is at least 1. Never above the true value: below it by rounding (some 1e-15 a term), and for
 /// supports beyond [`MAX_SUPPORT`] by the distance of [`binomial_bound`]. 0 when the margins leave no choice or `x` is
 /// impossible.
 pub fn ln_ratio(margins: Margins, x: u64, from: f64, to: f64) -> f64 {
@@ -129,18 +129,18 @@ impl Sum {
 pub fn binomial_bound(margins: Margins, x: u64, from: f64, to: f64) -> f64 {
     let (lowest, highest) = margins.support();
     let (undecided, ratio) = ((highest - lowest) as f64, to / from);
-    let mean = mean_bound(margins, from, ratio > 1.0);
+    // The mean is rounded; stay on the safe side of it.
+    let mean = mean_bound(margins, from, ratio > 1.0) * if ratio > 1.0 { 1.0 + 1e-13 } else { 1.0 - 1e-13 };
     let share = ((mean - lowest as f64) / undecided).clamp(0.0, 1.0);
-    // The mean and the logarithms are rounded; stay below.
-    let safe = if ratio > 1.0 { (share * (1.0 + 1e-12)).min(1.0) } else { share * (1.0 - 1e-12) };
-    let ln = binomial_ln_ratio(x - lowest, highest - lowest, safe, ratio);
-    ln - 1e-14 * (1.0 + undecided * safe * (ratio - 1.0).abs())
+    binomial_ln_ratio(x.saturating_sub(lowest), highest - lowest, share, ratio)
 }
 
-/// `x ln r - n ln(1 + p (r-1))`: how much better odds `r` times those of `p` explain `x` bad ones of `n`. `e` to this has
-/// mean at most 1 while the probability is at most `p` (`r` above 1) or at least `p` (`r` below 1).
+/// `x ln r - n ln(1 + p (r-1))`: how much better odds `r` times those of `p` explain `x` bad ones of `n`. Never above
+/// the true value; `e` to this has mean at most 1 while the probability is at most `p` (`r` above 1) or at least `p`
+/// (`r` below 1).
 pub fn binomial_ln_ratio(x: u64, n: u64, p: f64, r: f64) -> f64 {
-    x as f64 * log(r) - n as f64 * log1p(p * (r - 1.0))
+    let (of_bad, of_all) = (x as f64 * log(r), n as f64 * log1p(p * (r - 1.0)));
+    of_bad - of_all - 1e-15 * (1.0 + of_bad.abs() + of_all.abs())
 }
 
 /// A bound of the mean, from above or below, for odds ratios of at least 1.

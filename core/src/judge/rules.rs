@@ -133,15 +133,9 @@ pub enum BadRules {
 }
 
 /// Rules that cannot be wrong.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RulesSpec", into = "RulesSpec")]
 pub struct Rules(RulesSpec);
-
-impl Default for Rules {
-    fn default() -> Self {
-        Self(RulesSpec::default())
-    }
-}
 
 impl From<Rules> for RulesSpec {
     fn from(rules: Rules) -> Self {

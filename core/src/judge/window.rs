@@ -25,7 +25,8 @@ pub struct Window {
     pub canary: Vec<Tally>,
     /// The baseline's, in the same order.
     pub baseline: Vec<Tally>,
-    /// Proxies whose reports are missing or stale. While there are any, nothing passes.
+    /// Proxies whose reports are missing or stale. While there are any, nothing passes; so when no report comes at
+    /// all, a window of zeros with this set says so.
     pub missing: u32,
 }
 

@@ -6,6 +6,8 @@
 use sim::{Disturbance, Scenario, mean};
 use sluicegate_core::judge::power::Step;
 
+// The program that measures uses more of it.
+#[allow(dead_code)]
 #[path = "../../examples/bench_judge/sim.rs"]
 mod sim;
 
