@@ -14,12 +14,14 @@
 //! * [`table`]: a snapshot made ready: splits by name and by host.
 //! * [`wire`]: what filter and controller say to each other. [`message`]: the same as bytes.
 //! * [`latency`] and [`counts`]: what came back, per subset.
+//! * [`judge`]: what that, or a metrics system, says about a step.
 //!
 //! Everything that needs time or chance takes it as an argument.
 
 pub mod codec;
 pub mod counts;
 pub mod decide;
+pub mod judge;
 pub mod key;
 pub mod latency;
 pub mod message;
