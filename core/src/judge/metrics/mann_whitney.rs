@@ -67,7 +67,7 @@ pub fn interval(canary: &[f64], baseline: &[f64], tail: f64) -> Option<Interval>
         } else if beyond(most) >= 0.0 {
             most
         } else {
-            brent::root(beyond, least, most, tolerance)
+            step_at(canary, baseline, brent::root(beyond, least, most, tolerance))
         }
     };
     let reach = normal::above(tail);
@@ -77,6 +77,22 @@ pub fn interval(canary: &[f64], baseline: &[f64], tail: f64) -> Option<Interval>
     let tread = 0.25 / (m * n * (m + n + 1.0) / 12.0).sqrt();
     let (left, right) = (root(tread), root(-tread));
     Some(Interval { low: root(reach), high: root(-reach), estimate: left + (right - left) / 2.0 })
+}
+
+/// The difference of a value of the canary and one of the baseline that is closest to `shift`: z changes nowhere else, and
+/// without this a root at 0 would be one at some 1e-15, which is above 0 or below it by chance.
+fn step_at(canary: &[f64], baseline: &[f64], shift: f64) -> f64 {
+    let mut closest = None;
+    for x in canary {
+        let above = baseline.partition_point(|b| *b < x - shift);
+        for b in [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|at| baseline.get(at)) {
+            let off = (x - b - shift).abs();
+            if closest.is_none_or(|(least, _)| off < least) {
+                closest = Some((off, x - b));
+            }
+        }
+    }
+    closest.map_or(shift, |(_, difference)| difference)
 }
 
 /// The chance that a value of the canary is above one of the baseline, ties half (McGraw & Wong 1992): 0.5 when alike.
