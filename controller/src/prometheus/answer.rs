@@ -140,7 +140,7 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> AnswerError {
         return AnswerError::Refused { status, kind: error_type, error: short(&error) };
     }
     let hint = match status {
-        300..400 => " (a redirect: give the address it leads to)",
+        300..=399 => " (a redirect: give the address it leads to)",
         401 | 403 => " (is the bearer token right, and is one needed?)",
         404 | 405 => " (is the url that of a Prometheus, without /api/v1?)",
         502..=504 => " (a proxy before it says it is not there)",

@@ -380,6 +380,16 @@ proptest! {
     }
 
     #[test]
+    fn an_interval_of_counts_ends_exactly_at_counts(canary in vec(0..4_u8, 2..25), baseline in vec(0..4_u8, 2..25)) {
+        // An end of 1e-15 in the place of 0 would lie beyond a bound of 0.
+        let whole = |side: &[u8]| side.iter().copied().map(f64::from).collect::<Vec<_>>();
+        let judgment = judged(metric(|_| ()), series(&whole(&canary), &whole(&baseline)));
+        if let Some(it) = judgment.metrics[0].comparison {
+            prop_assert!([it.low, it.high, 2.0 * it.estimate].iter().all(|x| x.fract() == 0.0), "{:?}", it);
+        }
+    }
+
+    #[test]
     fn a_class_but_pass_is_only_given_the_way_that_is_bad(canary in side(), baseline in side()) {
         let samples = || Samples::Series { canary: canary.clone(), baseline: baseline.clone() };
         let up = class(&judged(metric(|m| m.direction = Direction::Increase), samples()));
