@@ -67,7 +67,7 @@ fn what_prometheus_scrapes_from_envoy_is_judged() -> Result<()> {
     let source = Source::new(settings)?;
 
     let write = |number: u64, out: &mut Vec<u8>| {
-        let (query, header) = if number % 5 == 0 { ("?status=503", "x-canary: always\r\n") } else { ("", "") };
+        let (query, header) = if number.is_multiple_of(5) { ("?status=503", "x-canary: always\r\n") } else { ("", "") };
         out.extend_from_slice(format!("GET /{query} HTTP/1.1\r\nhost: test\r\n{header}\r\n").as_bytes());
     };
     let web = envoy.listener(WEB)?;
