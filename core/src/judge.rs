@@ -5,12 +5,14 @@
 //! * [`report`]: its verdict with every number behind it.
 //! * [`hypergeometric`]: how bad events fall on two sides. [`wealth`]: bets on that, over many windows.
 //! * [`bounds`]: one side alone, against a limit. [`power`]: what a step could have seen.
+//! * [`metrics`]: the other judge: series from a metrics system, by groups and marks.
 //! * [`exact`]: numbers that come back from JSON with the same bits.
 
 pub mod bounds;
 pub mod evidence;
 pub mod exact;
 pub mod hypergeometric;
+pub mod metrics;
 pub mod power;
 pub mod report;
 pub mod rules;

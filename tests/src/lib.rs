@@ -9,6 +9,7 @@
 //! * [`envoy_config`]: the configuration of an Envoy, as values.
 //! * [`envoy`]: an Envoy process: start, update, ask its admin port, hot restart, CPU time.
 //! * [`controller`]: the real `sluicegate serve` and its CLI.
+//! * [`prometheus`]: a real Prometheus that scrapes what a test names.
 //! * [`fault_controller`]: stands in for the controller where a test needs it to misbehave. For faults only.
 //! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants. [`books`]: what the reports
 //!   it got add up to.
@@ -33,5 +34,6 @@ pub mod paths;
 pub mod poll;
 pub mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod steady;
 pub mod upstream;

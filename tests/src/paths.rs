@@ -23,6 +23,16 @@ pub fn envoy() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The Prometheus to run: `$PROMETHEUS`, or the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn prometheus() -> Result<PathBuf> {
+    let path = env::var_os("PROMETHEUS").map_or_else(|| repo().join(".tools/prometheus"), PathBuf::from);
+    ensure!(path.exists(), "no Prometheus at {}: run 'tools/install.sh prometheus', or set PROMETHEUS", path.display());
+    Ok(path)
+}
+
 /// The controller binary: `$SLUICEGATE_BIN`, or the one cargo built beside this program.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod edit;
 mod examples;
 mod hub;
 mod hub_laws;
+mod prometheus;
 mod restart;
 mod rollouts;
 mod serve;

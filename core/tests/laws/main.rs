@@ -24,6 +24,7 @@ mod hosts;
 mod keys;
 mod latency;
 mod merge;
+mod metrics;
 mod names;
 mod outcomes;
 mod picking;

@@ -10,6 +10,7 @@ mod envoy_yaml;
 mod harness;
 mod hostile;
 mod last_good;
+mod metrics;
 mod plugins;
 mod poller;
 mod weights;
