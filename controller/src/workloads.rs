@@ -15,55 +15,9 @@ pub mod given;
 pub mod process;
 
 use error::WorkloadsError;
-use serde::{Deserialize, Serialize};
 use std::{fmt, future::Future, pin::Pin};
 
-/// Which group of pods.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Role {
-    /// In production before, and after.
-    Main,
-    /// Runs the old version for comparison.
-    Baseline,
-    /// Runs the new version.
-    Canary,
-}
-
-impl Role {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Main, Self::Baseline, Self::Canary];
-
-    /// As users write it; also the name of its subset.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Main => "main",
-            Self::Baseline => "baseline",
-            Self::Canary => "canary",
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A group of pods as it is seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Workload {
-    /// The version it was told to run; empty when it does not exist.
-    pub version: String,
-    /// How many pods it was told to have.
-    pub replicas: u32,
-    /// How many pods of that version are ready.
-    pub ready: u32,
-    /// No pod of another version is left, and none more than asked for.
-    pub settled: bool,
-    /// Why pods do not get ready, when that is known; one line.
-    pub trouble: Option<String>,
-}
+pub use sluicegate_core::rollout::{Role, Workload, desired::Target};
 
 /// What there is of each role that was asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,15 +49,6 @@ impl Observed {
         };
         *place = Some(workload);
     }
-}
-
-/// What a group of pods should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The version it runs; may be empty when `replicas` is 0.
-    pub version: String,
-    /// How many pods; 0: the group goes away.
-    pub replicas: u32,
 }
 
 /// An answer that takes a while.

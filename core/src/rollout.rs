@@ -20,6 +20,7 @@ pub mod trial;
 
 use crate::judge::Verdict;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// 100 %. Weights of rollouts are in thousandths of a percent and always sum to this.
 pub const WHOLE: u32 = 100_000;
@@ -68,6 +69,12 @@ impl Role {
             Self::Baseline => "baseline",
             Self::Canary => "canary",
         }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

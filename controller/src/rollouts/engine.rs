@@ -19,10 +19,10 @@ use sluicegate_core::{
     judge::window::Window,
     latency::Histogram,
     rollout::{
-        self, Observation,
+        Observation,
         command::{Command, Refused},
         deploy::{By, Why},
-        desired::{self, Effect},
+        desired::Effect,
     },
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -210,11 +210,11 @@ impl Engine {
                 // What runs is what was wanted first, or what is remembered.
                 let main = match (&self.record, self.spec.borrow().as_ref().map(|f| &f.wanted)) {
                     (Some(record), _) => record.machine.main(),
-                    (None, Some(Wanted::Deploy(d))) => desired::Target { version: d.version.clone(), replicas: 1 },
-                    _ => desired::Target { version: String::new(), replicas: 1 },
+                    (None, Some(Wanted::Deploy(d))) => Target { version: d.version.clone(), replicas: 1 },
+                    _ => Target { version: String::new(), replicas: 1 },
                 };
                 // It only notes what it is told, and has nothing to fail by.
-                let _ = given.apply(&self.name, Role::Main, &target(&main)).await;
+                let _ = given.apply(&self.name, Role::Main, &main).await;
                 Arc::new(given)
             }
         };
@@ -255,7 +255,7 @@ impl Engine {
         let expected = if self.returning.is_some_and(|until| now < until) { record.proxies.max(1) } else { 1 };
         let inner = self.context.lock();
         let splits = record.machine.splits().iter().map(|name| sight::split(&inner, name, expected)).collect();
-        let [main, baseline, canary] = Role::ALL.map(|role| self.pods.get(role).cloned().map(workload));
+        let [main, baseline, canary] = Role::ALL.map(|role| self.pods.get(role).cloned());
         Observation { main, baseline, canary, splits, verdict: record.machine.verdict() }
     }
 
@@ -270,7 +270,7 @@ impl Engine {
             let inner = self.context.lock();
             let counts = |role| sight::counts(&inner, splits.iter().map(String::as_str), role);
             let missing = sight::missing(&inner, splits.iter().map(String::as_str), now);
-            (counts(rollout::Role::Canary), counts(rollout::Role::Baseline), missing)
+            (counts(Role::Canary), counts(Role::Baseline), missing)
         };
         let Some((began, canary_then, baseline_then)) = &self.window else {
             self.window = Some((now, canary, baseline));
@@ -313,7 +313,7 @@ impl Engine {
 
     fn main_latencies(&self, record: &Record) -> Histogram {
         let inner = self.context.lock();
-        sight::counts(&inner, record.machine.splits().iter().map(String::as_str), rollout::Role::Main).latency
+        sight::counts(&inner, record.machine.splits().iter().map(String::as_str), Role::Main).latency
     }
 
     /// Writes a state down; only then is it the state.
@@ -339,7 +339,8 @@ impl Engine {
 
     /// Keeps the judgment of the evidence, when a step was decided by it.
     fn judged(&self, before: &Machine, after: &Machine) -> Result<(), super::record::RecordError> {
-        let (Machine::CanaryDeploy { state: old, evidence, .. }, Machine::CanaryDeploy { state: new, .. }) = (before, after)
+        let (Machine::CanaryDeploy { state: old, evidence, .. }, Machine::CanaryDeploy { state: new, .. }) =
+            (before, after)
         else {
             return Ok(());
         };
@@ -374,7 +375,13 @@ impl Engine {
         let _ = reply.send(done);
     }
 
-    fn carry_order(&mut self, command: Command, about: Option<usize>, by: &str, reason: &str) -> Result<(), OrderError> {
+    fn carry_order(
+        &mut self,
+        command: Command,
+        about: Option<usize>,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), OrderError> {
         let refused = |why| OrderError::Refused { rollout: self.name.clone(), why };
         let record = self.record.clone().ok_or_else(|| refused(Refused::Idle))?;
         let now = self.context.clock.now();
@@ -382,7 +389,8 @@ impl Engine {
         let machine = record.machine.command(command, about, &self.seen(&record), ms).map_err(refused)?;
         let disk = |why: String| OrderError::Disk(why);
         if let Machine::CanaryDeploy { state, evidence, .. } = &record.machine {
-            let (step, version) = (state.phase.step().map(|s| s + 1), state.rollout.as_ref().map(|r| r.version.clone()));
+            let (step, version) =
+                (state.phase.step().map(|s| s + 1), state.rollout.as_ref().map(|r| r.version.clone()));
             let judgment = json!({
                 "rollout": self.name, "version": version, "step": step, "decision": format!("{command:?}"),
                 "by": by, "reason": reason, "at": now.wall, "evidence": evidence.as_ref().map(|e| e.assess()),
@@ -417,7 +425,7 @@ impl Engine {
                 Effect::Apply { role, target: wanted } => {
                     let Some((_, workloads)) = self.workloads.clone() else { continue };
                     self.look_at = Duration::ZERO;
-                    let done = workloads.apply(&self.name, role_of(*role), &target(wanted)).await;
+                    let done = workloads.apply(&self.name, *role, wanted).await;
                     done.map_err(|why| why.to_string())
                 }
             };
@@ -443,21 +451,4 @@ impl Engine {
         }
         inner.rollouts.insert(self.name.clone(), view);
     }
-}
-
-fn role_of(role: rollout::Role) -> Role {
-    match role {
-        rollout::Role::Main => Role::Main,
-        rollout::Role::Baseline => Role::Baseline,
-        rollout::Role::Canary => Role::Canary,
-    }
-}
-
-fn target(target: &desired::Target) -> Target {
-    Target { version: target.version.clone(), replicas: target.replicas }
-}
-
-fn workload(seen: crate::workloads::Workload) -> rollout::Workload {
-    let crate::workloads::Workload { version, replicas, ready, settled, trouble } = seen;
-    rollout::Workload { version, replicas, ready, settled, trouble }
 }

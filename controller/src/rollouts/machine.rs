@@ -19,6 +19,7 @@ use sluicegate_core::{
 /// A rollout: what was wanted when it began, and where it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind")]
+#[expect(clippy::large_enum_variant, reason = "there is one for each rollout, and most are the large one")]
 pub enum Machine {
     /// `kind: CanaryDeploy`.
     CanaryDeploy {
@@ -171,7 +172,8 @@ impl Machine {
                 });
                 *state = trial::step(on.as_ref(), state, seen, now);
                 // Splits it no longer names are let go only when they have no traffic left.
-                if let Some(newer) = wanted.filter(|newer| newer.splits == spec.splits || state.phase == trial::Phase::Off)
+                if let Some(newer) =
+                    wanted.filter(|newer| newer.splits == spec.splits || state.phase == trial::Phase::Off)
                 {
                     *spec = Test::clone(newer);
                 }

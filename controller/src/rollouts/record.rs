@@ -47,7 +47,9 @@ pub enum RecordError {
         why: io::Error,
     },
     /// A later program wrote it.
-    #[error("{path} is of format {format}, and this program knows up to {FORMAT}: it was written by a newer version; use that one")]
+    #[error(
+        "{path} is of format {format}, and this program knows up to {FORMAT}: it was written by a newer version; use that one"
+    )]
     Newer {
         /// Which file.
         path: String,

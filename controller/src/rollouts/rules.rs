@@ -25,7 +25,8 @@ pub fn plan(deploy: &Deploy) -> Result<Plan, PlanError> {
             JudgeKind::Both => Judge::Both,
         },
     });
-    let splits = deploy.splits.iter().map(|(split, canary)| SplitSteps { split: split.clone(), canary: canary.clone() });
+    let splits =
+        deploy.splits.iter().map(|(split, canary)| SplitSteps { split: split.clone(), canary: canary.clone() });
     let policy = Policy {
         rollback: match deploy.rollback {
             RollbackKind::Fast => RollbackOrder::Fast,

@@ -37,7 +37,8 @@ fn weights(spec: &SplitSpec) -> Option<Weights> {
     let baseline = weight(Role::Baseline).unwrap_or(0);
     let total = main + canary + baseline;
     // Weights that are no thousandths of a percent are nobody's but the user's.
-    let scale = |w: u64| (w * u64::from(WHOLE)).checked_div(total).filter(|share| share * total == w * u64::from(WHOLE));
+    let scale =
+        |w: u64| (w * u64::from(WHOLE)).checked_div(total).filter(|share| share * total == w * u64::from(WHOLE));
     match (scale(canary), scale(main), scale(baseline)) {
         (Some(canary), Some(main), Some(baseline)) => {
             Some(Weights { canary: canary as u32, main: main as u32, baseline: baseline as u32 })

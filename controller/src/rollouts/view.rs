@@ -85,12 +85,8 @@ impl View {
         self.phase = phase(machine).to_owned();
         for role in Role::ALL {
             let Some(w) = seen.workload(role).filter(|w| w.replicas > 0 || w.ready > 0) else { continue };
-            let pods = Pods {
-                version: w.version.clone(),
-                replicas: w.replicas,
-                ready: w.ready,
-                trouble: w.trouble.clone(),
-            };
+            let pods =
+                Pods { version: w.version.clone(), replicas: w.replicas, ready: w.ready, trouble: w.trouble.clone() };
             self.pods.insert(role.name().to_owned(), pods);
         }
         if let Some(Weights { canary, main, baseline }) = seen.splits.first().and_then(|s| s.weights) {

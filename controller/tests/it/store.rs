@@ -218,7 +218,6 @@ fn other_kinds_are_told_apart_from_mistakes() {
     assert_eq!(
         bench.told.complaints(),
         [
-            "later.yaml:1:1: kind CanaryDeploy is known but not supported yet by this version; it is left alone",
             "mistake.yaml:4:43: weight 60 must be above 0 and at most 50: the baseline beside it gets as much",
             "slip.yaml:2:7: kind \"TraficSplit\" is unknown; kinds are TrafficSplit, CanaryDeploy, CanaryTest, Judgment \
              (did you mean \"TrafficSplit\"?)",

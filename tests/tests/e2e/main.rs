@@ -13,5 +13,6 @@ mod last_good;
 mod metrics;
 mod plugins;
 mod poller;
+mod rollout;
 mod weights;
 mod with_controller;
