@@ -27,6 +27,12 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
         for document in source.documents.iter().filter(ours) {
             let Some(name) = &document.name else { continue };
             let found = match &document.meaning {
+                // Half of what a user asked for is not what they asked for: without its gate or its metrics a rollout
+                // would go on where they wanted it stopped.
+                Ok(Meaning::Deploy(deploy)) if !not_yet(deploy).is_empty() => {
+                    complaints.push(refused(source, document, "NotSupported", not_yet(deploy).join("; ")));
+                    before.get(name).map(|found| found.wanted.clone())
+                }
                 Ok(Meaning::Deploy(deploy)) => Some(Wanted::Deploy(Arc::new(Deploy::clone(deploy)))),
                 Ok(Meaning::Test(test)) => Some(Wanted::Test(Arc::new(Test::clone(test)))),
                 // Refused, as is said elsewhere: what it said before stays.
@@ -37,19 +43,21 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
                 None => {
                     all.insert(name.clone(), Found { wanted, file: source.file.clone() });
                 }
-                Some(first) => complaints.push(Complaint {
-                    file: source.file.clone(),
-                    place: Some(document.place),
-                    split: None,
-                    refused: true,
-                    reason: "Duplicate",
-                    message: format!(
+                Some(first) => {
+                    let message = format!(
                         "there is already a {} in {}; give this one another name or delete it",
                         first.wanted.title(),
                         first.file
-                    ),
-                }),
+                    );
+                    complaints.push(refused(source, document, "Duplicate", message));
+                }
             }
+        }
+    }
+    for source in sources {
+        for document in source.documents.iter().filter(|d| matches!(d.meaning, Ok(Meaning::Judgment(_)))) {
+            let message = "a Judgment in the folder is not acted on yet; say `sluicegate continue NAME` or `rollback NAME`";
+            complaints.push(refused(source, document, "NotSupported", message.to_owned()));
         }
     }
     for (name, found) in before {
@@ -59,4 +67,24 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
         }
     }
     (all, complaints)
+}
+
+/// What this version reads and would not do.
+fn not_yet(deploy: &Deploy) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    if !deploy.webhooks.is_empty() {
+        all.push("webhooks are not called yet by this version; leave them out");
+    }
+    if !deploy.judging.metrics.is_empty() {
+        all.push("judge.metrics are not judged yet by this version; leave them out and judge by errors and latency");
+    }
+    if deploy.paused {
+        all.push("paused is not acted on yet by this version; leave it out and say `sluicegate pause NAME`");
+    }
+    all
+}
+
+fn refused(source: &Source, document: &Document, reason: &'static str, message: String) -> Complaint {
+    let (file, place) = (source.file.clone(), Some(document.place));
+    Complaint { file, place, split: None, refused: true, reason, message }
 }

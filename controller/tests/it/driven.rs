@@ -80,6 +80,26 @@ fn a_split_that_would_move_users_across_is_not_driven() {
 }
 
 #[test]
+fn a_rollout_that_asks_for_more_than_this_version_does_is_refused_and_says_so() {
+    let deploy = |more: &str| {
+        format!(
+            "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: x }}\nspec:\n  version: v2\n  \
+             splits: [app]\n  steps: [50]\n{more}"
+        )
+    };
+    for (more, why) in [
+        ("  paused: true\n", "paused is not acted on yet"),
+        ("  webhooks: [{ url: 'http://gate.test/', phase: beforeStart }]\n", "webhooks are not called yet"),
+    ] {
+        let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(more))]);
+        let told = bench.told.complaints();
+        assert!(told.iter().any(|c| c.starts_with("x.yaml:1:1") && c.contains(why)), "{told:?}");
+    }
+    let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(""))]);
+    assert_eq!(bench.told.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_file_that_no_longer_fits_leaves_the_held_weights_in_force_and_says_so() {
     let mut bench = bench();
     drive(&mut bench, held("CanaryDeploy default/x", &[("canary", 1), ("main", 98), ("baseline", 1)])).unwrap();
