@@ -1,5 +1,5 @@
 //! The admin port: what people, the command line and monitoring ask. Everything is JSON but `/metrics` and the probes;
-//! the shapes are in [`model`], and in [`crate::rollouts::view`] for [`View`] and [`Views`].
+//! the shapes are in [`model`], and for rollouts in [`crate::rollouts::view`].
 //!
 //! | request | answer |
 //! |---|---|
@@ -11,9 +11,9 @@
 //! | the same with `?wait=acked` | held until all live proxies run the generation in force (or there are none), at most `timeout` seconds (10); with `generation=N` until it is at least N too |
 //! | `POST /v1/splits/{namespace}/{name}/weights` | [`model::SetWeights`] → [`model::WeightsSet`]: written to the user's file and in force |
 //! | `GET /v1/proxies` | [`model::Proxies`] |
-//! | `GET /v1/rollouts` | [`Views`] |
-//! | `GET /v1/rollouts/{namespace}/{name}` | [`View`] |
-//! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume` or `promote`: [`model::Say`] → [`View`], once it is written down |
+//! | `GET /v1/rollouts` | [`rollouts::view::Views`](crate::rollouts::view::Views) |
+//! | `GET /v1/rollouts/{namespace}/{name}` | [`rollouts::view::View`](crate::rollouts::view::View) |
+//! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume` or `promote`: [`model::Say`] → the same `View`, once it is written down |
 //!
 //! Anything else than 200 is [`model::Failure`]: `{"error": "what failed, on what, and what to try"}`.
 

@@ -56,7 +56,8 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
     }
     for source in sources {
         for document in source.documents.iter().filter(|d| matches!(d.meaning, Ok(Meaning::Judgment(_)))) {
-            let message = "a Judgment in the folder is not acted on yet; say `sluicegate continue NAME` or `rollback NAME`";
+            let message =
+                "a Judgment in the folder is not acted on yet; say `sluicegate continue NAME` or `rollback NAME`";
             complaints.push(refused(source, document, "NotSupported", message.to_owned()));
         }
     }
