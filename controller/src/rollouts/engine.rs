@@ -135,6 +135,9 @@ impl Engine {
                 warn!(rollout = self.name, %why, "rollout stands still");
                 self.trouble = Some(why.to_string());
                 self.publish();
+                let mut closing = self.context.closing();
+                // Fails only when the context is gone, which ends us as well.
+                let _ = closing.wait_for(|closing| *closing).await;
                 return;
             }
         }

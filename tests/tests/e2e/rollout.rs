@@ -177,3 +177,25 @@ fn a_manual_step_waits_for_a_person_and_obeys_them() -> Result<()> {
     ensure!(back["why"] == "a person said so" && back["weights"]["main"] == "100", "{back}");
     Ok(())
 }
+
+#[test]
+fn a_state_that_a_newer_version_wrote_stands_still_and_says_so() -> Result<()> {
+    let mut world = world(None, "")?;
+    world.begin("")?;
+    world.until("Hold")?;
+    world.controller.kill();
+    let path = world.controller.state().join("rollouts/default_app.json");
+    let text = std::fs::read_to_string(&path)?;
+    paths::write_atomically(&path, text.replacen("\"format\": 1", "\"format\": 2", 1))?;
+    world.controller.restart()?;
+    let trouble = poll::until("the trouble to be told", WHOLE, || {
+        let rollout = world.rollout().map_err(|error| format!("{error:#}"))?;
+        rollout["trouble"].as_str().map(str::to_owned).ok_or(rollout.to_string())
+    })?;
+    ensure!(trouble.contains("newer version"), "{trouble}");
+    // The weights of the step stay in force, and nothing is begun anew.
+    let split = world.controller.json("/v1/splits/default/app")?;
+    ensure!(split["subsets"][0]["weight"] != 0, "{split}");
+    ensure!(std::fs::read_to_string(&path)?.contains("\"format\": 2"), "the state was overwritten");
+    Ok(())
+}
