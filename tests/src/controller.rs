@@ -179,14 +179,14 @@ fn address(line: &str, field: &str) -> Result<SocketAddr> {
     text.parse().with_context(|| format!("no address after {field} in: {line}"))
 }
 
-/// Whether a folder has nothing in it but these files; for tests of what the state folder holds.
+/// The names of the files of a folder, sorted; folders in it are left out.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn files_in(dir: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let files = entries.flatten().filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
 }
