@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::{fmt, time::Duration};
 
 /// 100 %, in the thousandths of a percent that weights of rollouts are counted in.
-pub const WHOLE: u32 = 100_000;
+pub use sluicegate_core::rollout::WHOLE;
 /// Longest duration: a year.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 

@@ -149,7 +149,8 @@ impl Engine {
                 () = self.turn() => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }
-            let gone = self.record.as_ref().is_some_and(|r| r.machine.is_gone());
+            // Not while a split could not be let go: nobody would be left to do it.
+            let gone = self.record.as_ref().is_some_and(|r| r.machine.is_gone()) && self.trouble.is_none();
             if gone || (self.record.is_none() && self.spec.borrow().is_none()) {
                 if let Err(why) = self.records.remove(&self.name) {
                     warn!(rollout = self.name, %why, "a rollout that is gone cannot be forgotten");
@@ -247,10 +248,15 @@ impl Engine {
             self.trouble.get_or_insert_with(|| "main is not there, so there is nothing to roll out against".to_owned());
             return false;
         }
-        let now = self.context.clock.now().wall.as_millisecond().max(0) as u64;
+        let now = self.wall_ms();
         let machine = Machine::new(&found.wanted, running.unwrap_or_default(), now);
         self.record = Some(Record { machine, file: found.file, proxies: 0 });
         true
+    }
+
+    /// Unix ms: what states are dated by, since they outlive the process.
+    fn wall_ms(&self) -> u64 {
+        self.context.clock.now().wall.as_millisecond().max(0) as u64
     }
 
     fn seen(&self, record: &Record) -> Observation {
@@ -305,7 +311,7 @@ impl Engine {
         let Some(record) = self.record.clone() else { return Ok(false) };
         let seen = self.seen(&record);
         let wanted = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
-        let now = self.context.clock.now().wall.as_millisecond().max(0) as u64;
+        let now = self.wall_ms();
         let before = self.main_latencies(&record);
         let stepped = record.machine.step(wanted.as_ref(), &seen, &before, now).map_err(|why| why.to_string())?;
         let Some(machine) = stepped else { return Ok(false) };
@@ -387,10 +393,8 @@ impl Engine {
     ) -> Result<(), OrderError> {
         let refused = |why| OrderError::Refused { rollout: self.name.clone(), why };
         let record = self.record.clone().ok_or_else(|| refused(Refused::Idle))?;
-        let now = self.context.clock.now();
-        let ms = now.wall.as_millisecond().max(0) as u64;
+        let (now, ms) = (self.context.clock.now(), self.wall_ms());
         let machine = record.machine.command(command, about, &self.seen(&record), ms).map_err(refused)?;
-        let disk = |why: String| OrderError::Disk(why);
         if let Machine::CanaryDeploy { state, evidence, .. } = &record.machine {
             let (step, version) =
                 (state.phase.step().map(|s| s + 1), state.rollout.as_ref().map(|r| r.version.clone()));
@@ -399,9 +403,9 @@ impl Engine {
                 "by": by, "reason": reason, "at": now.wall, "evidence": evidence.as_ref().map(|e| e.assess()),
             });
             let name = format!("{}_{}_{ms}_{by}", self.name, version.unwrap_or_default());
-            self.records.judge(&name, &judgment).map_err(|why| disk(why.to_string()))?;
+            self.records.judge(&name, &judgment).map_err(|why| OrderError::Disk(why.to_string()))?;
         }
-        self.keep(machine).map_err(disk)
+        self.keep(machine).map_err(OrderError::Disk)
     }
 
     /// Makes the world what the state wants. What fails is tried again at the next turn.
@@ -440,7 +444,7 @@ impl Engine {
     }
 
     fn publish(&self) {
-        let now = self.context.clock.now().wall.as_millisecond().max(0) as u64;
+        let now = self.wall_ms();
         let found = self.spec.borrow().clone();
         let seen = self.record.as_ref().map(|record| self.seen(record));
         let mut inner = self.context.lock();
