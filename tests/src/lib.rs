@@ -10,6 +10,7 @@
 //! * [`envoy`]: an Envoy process: start, update, ask its admin port, hot restart, CPU time.
 //! * [`controller`]: the real `sluicegate serve` and its CLI.
 //! * [`prometheus`]: a real Prometheus that scrapes what a test names.
+//! * [`kube`]: a real Kubernetes control plane, with a stub in place of the nodes; `kubectl`, and its HTTP API.
 //! * [`fault_controller`]: stands in for the controller where a test needs it to misbehave. For faults only.
 //! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants. [`books`]: what the reports
 //!   it got add up to.
@@ -28,6 +29,7 @@ pub mod envoy;
 pub mod envoy_config;
 pub mod fault_controller;
 pub mod http1;
+pub mod kube;
 pub mod lab;
 pub mod load;
 pub mod paths;

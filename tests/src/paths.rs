@@ -33,6 +33,28 @@ pub fn prometheus() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A program of the Kubernetes control plane, such as `etcd`, or `kubectl`: of `$KUBEBUILDER_ASSETS` when it is there,
+/// or the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn kubernetes(name: &str) -> Result<PathBuf> {
+    let assets = env::var_os("KUBEBUILDER_ASSETS").map(|dir| Path::new(&dir).join(name)).filter(|path| path.exists());
+    let path = assets.unwrap_or_else(|| repo().join(".tools").join(name));
+    ensure!(path.exists(), "no {name} at {}: run 'tools/install.sh kubernetes' (minutes, once)", path.display());
+    Ok(path)
+}
+
+/// The Helm to run: `$HELM`, or the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn helm() -> Result<PathBuf> {
+    let path = env::var_os("HELM").map_or_else(|| repo().join(".tools/helm"), PathBuf::from);
+    ensure!(path.exists(), "no Helm at {}: run 'tools/install.sh helm', or set HELM", path.display());
+    Ok(path)
+}
+
 /// The controller binary: `$SLUICEGATE_BIN`, or the one cargo built beside this program.
 ///
 /// # Errors

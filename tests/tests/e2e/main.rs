@@ -9,6 +9,7 @@ mod counts;
 mod envoy_yaml;
 mod harness;
 mod hostile;
+mod kube;
 mod last_good;
 mod metrics;
 mod plugins;

@@ -1,0 +1,176 @@
+//! Stands in for scheduler, nodes and kubelets, which need machines: binds pods to one node, gives them addresses, says that
+//! they are ready, and finishes their deletion. In: the pods of the cluster. Out: their status. [`Stub::health`] makes the
+//! pods of an image ill.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::api::Api;
+
+/// The node that all pods run on.
+pub const NODE: &str = "stub";
+const PODS: &str = "/api/v1/pods";
+/// The same moment for everything: what only has to be some valid time.
+const ONCE: &str = "2026-01-01T00:00:00Z";
+
+/// How the pods of an image are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Running and ready.
+    Ready,
+    /// Running, but the readiness probe fails.
+    Unready,
+    /// Ends again and again: `CrashLoopBackOff`.
+    CrashLoop,
+    /// The image is not to be had: `ImagePullBackOff`.
+    NoImage,
+}
+
+/// The thread that does it.
+#[derive(Debug)]
+pub struct Stub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    api: Api,
+    stopped: AtomicBool,
+    addresses: AtomicU32,
+    /// Image and health; of several entries for an image the last one counts.
+    ill: Mutex<Vec<(String, Health)>>,
+}
+
+impl Stub {
+    /// Makes the node and starts to look after pods.
+    ///
+    /// # Errors
+    /// When the API refuses the node.
+    pub(super) fn start(api: Api) -> Result<Self> {
+        api.post("/api/v1/nodes", &json!({ "metadata": { "name": NODE } }))?;
+        let ready = json!({ "type": "Ready", "status": "True", "reason": "Stub", "lastHeartbeatTime": ONCE });
+        api.patch(&format!("/api/v1/nodes/{NODE}/status"), &json!({ "status": { "conditions": [ready] } }))?;
+        let (stopped, addresses) = (AtomicBool::new(false), AtomicU32::new(1));
+        let shared = Arc::new(Shared { api, stopped, addresses, ill: Mutex::new(Vec::new()) });
+        let worker = Arc::clone(&shared);
+        thread::Builder::new().name("kubelet".into()).spawn(move || {
+            while !worker.stopped.load(Ordering::Relaxed) {
+                // The API may be stopped by a test: try again, after a moment.
+                if worker.look_after().is_err() {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+        })?;
+        Ok(Self { shared })
+    }
+
+    /// From now on the pods with exactly this image are like this, those that run already as well.
+    ///
+    /// # Errors
+    /// When the API refuses a status.
+    pub fn health(&self, image: &str, health: Health) -> Result<()> {
+        self.shared.ill.lock().unwrap_or_else(PoisonError::into_inner).push((image.to_owned(), health));
+        self.shared.sweep().map(drop)
+    }
+
+    pub(super) fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// All pods there are, then what happens to them for a while.
+    fn look_after(&self) -> Result<()> {
+        let version = self.sweep()?;
+        self.api.watch(PODS, &version, 5, |kind, pod| {
+            if kind != "DELETED" {
+                self.tend(&pod);
+            }
+            Ok(())
+        })
+    }
+
+    fn sweep(&self) -> Result<String> {
+        let (pods, version) = self.api.list(PODS)?;
+        for pod in &pods {
+            self.tend(pod);
+        }
+        Ok(version)
+    }
+
+    /// Does the next thing for a pod. A refusal means that it has changed meanwhile: the next event tells, or the next sweep.
+    fn tend(&self, pod: &Value) {
+        let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{}/pods/{}", text("namespace"), text("name"));
+        if pod["metadata"]["deletionTimestamp"].is_string() {
+            self.api.delete(&format!("{path}?gracePeriodSeconds=0")).ok();
+        } else if pod["spec"]["nodeName"].is_null() {
+            let binding = json!({ "metadata": { "name": text("name") }, "target": { "kind": "Node", "name": NODE } });
+            self.api.post(&format!("{path}/binding"), &binding).ok();
+        } else if let Some(status) = self.status(pod) {
+            self.api.patch(&format!("{path}/status"), &json!({ "status": status })).ok();
+        }
+    }
+
+    /// The status that a bound pod should have, when it has another.
+    fn status(&self, pod: &Value) -> Option<Value> {
+        let containers: Vec<&Value> = pod["spec"]["containers"].as_array().into_iter().flatten().collect();
+        let all: Vec<Value> = containers.iter().map(|one| self.container(one)).collect();
+        let ready = all.iter().all(|one| one["ready"] == true);
+        let truth = |yes: bool| if yes { "True" } else { "False" };
+        let condition =
+            |kind: &str, yes: bool| json!({ "type": kind, "status": truth(yes), "lastTransitionTime": ONCE });
+        let starting = all.iter().any(|one| one["state"]["waiting"]["reason"] == "ImagePullBackOff");
+        let had = &pod["status"];
+        let was_ready = had["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
+        let reasons = |list: &[Value]| -> Vec<Value> {
+            list.iter().map(|one| json!([one["ready"], one["state"]["waiting"]["reason"]])).collect()
+        };
+        let before = had["containerStatuses"].as_array().cloned().unwrap_or_default();
+        if was_ready.is_some_and(|one| one["status"] == truth(ready)) && reasons(&before) == reasons(&all) {
+            return None;
+        }
+        let address = had["podIP"].as_str().map_or_else(|| self.address(), str::to_owned);
+        Some(json!({
+            "phase": if starting { "Pending" } else { "Running" },
+            "startTime": ONCE,
+            "podIP": address,
+            "podIPs": [{ "ip": address }],
+            "conditions": [
+                condition("PodScheduled", true),
+                condition("Initialized", true),
+                condition("ContainersReady", ready),
+                condition("Ready", ready),
+            ],
+            "containerStatuses": all,
+        }))
+    }
+
+    fn container(&self, spec: &Value) -> Value {
+        let image = spec["image"].as_str().unwrap_or_default();
+        let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
+        let health = ill.iter().rev().find(|(one, _)| one == image).map_or(Health::Ready, |(_, health)| *health);
+        let waiting = |reason: &str, why: &str| json!({ "waiting": { "reason": reason, "message": why } });
+        let (state, restarts) = match health {
+            Health::Ready | Health::Unready => (json!({ "running": { "startedAt": ONCE } }), 0),
+            Health::CrashLoop => (waiting("CrashLoopBackOff", "back-off 10s restarting failed container"), 3),
+            Health::NoImage => (waiting("ImagePullBackOff", "Back-off pulling image"), 0),
+        };
+        json!({
+            "name": spec["name"], "image": image, "imageID": image, "restartCount": restarts,
+            "ready": health == Health::Ready, "started": restarts == 0, "state": state,
+        })
+    }
+
+    /// Addresses that lead nowhere: an EndpointSlice takes no loopback one.
+    fn address(&self) -> String {
+        let number = self.addresses.fetch_add(1, Ordering::Relaxed);
+        let [_, high, middle, low] = number.to_be_bytes();
+        format!("10.{}.{middle}.{low}", 128 + high)
+    }
+}
