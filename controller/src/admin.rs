@@ -17,7 +17,7 @@
 //!
 //! Anything else than 200 is [`model::Failure`]: `{"error": "what failed, on what, and what to try"}`.
 
-mod condition;
+pub(crate) mod condition;
 pub mod metrics;
 pub mod model;
 mod rollouts;

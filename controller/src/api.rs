@@ -4,6 +4,7 @@
 //!   the same types. [`rollout`], [`judge`], [`percent`]: what these types are made of.
 //! * [`accept`], [`accept_rollout`]: from what was written to what it means, or why not and at which field.
 //! * [`document`]: a file of many documents, each read for itself, so that one mistake does not take the others down.
+//! * [`object`]: an object of the Kubernetes API, by the same rules.
 //! * [`tree`]: where in the text each field is: for messages, and for editing weights in place.
 //! * [`nearest`]: the name someone probably meant.
 
@@ -15,6 +16,7 @@ pub mod document;
 pub mod judge;
 pub mod judgment;
 pub mod nearest;
+pub mod object;
 pub mod percent;
 pub mod rollout;
 pub mod traffic_split;

@@ -4,10 +4,15 @@ use crate::{
     admin,
     clock::{Clock, Now},
     context::{Context, Desk},
+    kube,
     listen::{Port, TlsFiles, token, token::TokenFile},
     push, report,
-    rollouts::{self, Desks, record::Records},
+    rollouts::{
+        self, Desks,
+        record::{Files, Records},
+    },
     store::{Command, Handle, file::FolderStore, watch},
+    workloads::Keeper,
 };
 use anyhow::{Context as _, Result, bail};
 use axum::{Router, middleware, routing::post};
@@ -19,13 +24,30 @@ use tracing::info;
 /// How often silence of proxies is looked at.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Where splits and rollouts come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A folder of YAML.
+    Folder {
+        /// Which.
+        dir: PathBuf,
+        /// Where generations are kept; `None`: `.sluicegate` in the folder.
+        state: Option<PathBuf>,
+    },
+    /// A Kubernetes cluster.
+    Kube {
+        /// Only this namespace; `None`: all.
+        namespace: Option<String>,
+        /// The label that tells main, baseline and canary apart.
+        role_label: String,
+    },
+}
+
 /// What `sluicegate serve` was told.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The folder of YAML.
-    pub dir: PathBuf,
-    /// Where generations are kept; `None`: `.sluicegate` in the folder.
-    pub state: Option<PathBuf>,
+    /// Where the YAML is.
+    pub source: Source,
     /// Where the filters call.
     pub proxy_listen: SocketAddr,
     /// Where people and monitoring call.
@@ -40,6 +62,15 @@ pub struct Config {
     pub report_interval: Duration,
 }
 
+/// The tasks behind the ports.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// Ends by itself only when something is wrong with us.
+    pub(crate) store: JoinHandle<()>,
+    /// End when the process closes.
+    pub(crate) rest: Vec<JoinHandle<()>>,
+}
+
 /// A controller whose ports are bound and whose folder is read, not yet serving.
 #[derive(Debug)]
 pub struct Bound {
@@ -51,8 +82,7 @@ pub struct Bound {
     admin: (Port, Router),
     context: Context,
     commands: mpsc::Sender<Command>,
-    store: JoinHandle<Option<FolderStore>>,
-    rollouts: JoinHandle<()>,
+    work: Work,
 }
 
 /// The real clock; under a paused tokio clock it stands still with it.
@@ -83,17 +113,15 @@ pub async fn build(config: Config) -> Result<Bound> {
     let clock = clock();
     let context = Context::new(rand::random(), config.report_interval, clock.clone());
     let (commands, queue) = mpsc::channel(watch::QUEUE);
-    let state = config.state.clone().unwrap_or_else(|| config.dir.join(".sluicegate"));
-    let records = Records::open(&state)?;
-    context.remember(rollouts::remembered(&records));
-    let (dir, sink, start) = (config.dir.clone(), Box::new(context.clone()), clock.now());
-    let store = tokio::task::spawn_blocking(move || FolderStore::open(config.dir, config.state, sink, start)).await??;
-    context.lock().loaded = true;
-    let store = tokio::spawn(watch::run(store, dir.clone(), commands.clone(), queue, clock));
     let desks = Desks::default();
-    let rollouts =
-        rollouts::run(context.clone(), Handle(commands.clone()), records, dir, desks.clone(), context.wanted());
-    let rollouts = tokio::spawn(rollouts);
+    let (proxy_address, admin_address) = (proxy.address()?, admin.address()?);
+    let work = match config.source {
+        Source::Folder { dir, state } => folder(dir, state, &context, commands.clone(), queue, desks.clone()).await?,
+        Source::Kube { namespace, role_label } => {
+            let place = kube::app::Place { namespace, role_label, proxy: proxy_address };
+            kube::app::start(place, &context, commands.clone(), queue, desks.clone()).await?
+        }
+    };
 
     let mut proxy_router = Router::new()
         .route(SYNC_PATH, post(push::sync))
@@ -105,21 +133,43 @@ pub async fn build(config: Config) -> Result<Bound> {
     let admin_router =
         admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
     Ok(Bound {
-        proxy_address: proxy.address()?,
-        admin_address: admin.address()?,
+        proxy_address,
+        admin_address,
         proxy: (proxy, proxy_router),
         admin: (admin, admin_router),
         context,
         commands,
-        store,
-        rollouts,
+        work,
     })
+}
+
+/// Reads the folder and begins to follow it.
+async fn folder(
+    dir: PathBuf,
+    state: Option<PathBuf>,
+    context: &Context,
+    commands: mpsc::Sender<Command>,
+    queue: mpsc::Receiver<Command>,
+    desks: Desks,
+) -> Result<Work> {
+    let files = Files::open(&state.clone().unwrap_or_else(|| dir.join(".sluicegate")))?;
+    context.remember(rollouts::remembered(&files));
+    let (path, sink, start) = (dir.clone(), Box::new(context.clone()), context.clock.now());
+    let store = tokio::task::spawn_blocking(move || FolderStore::open(path, state, sink, start)).await??;
+    context.lock().loaded = true;
+    let watched = watch::run(store, dir.clone(), commands.clone(), queue, context.clock.clone());
+    // The store comes back, so that its state stays locked until it has ended.
+    let store = tokio::spawn(async move { drop(watched.await) });
+    let (keeper, records) = (Keeper::Folder(dir), Records::Files(files));
+    let rollouts = rollouts::run(context.clone(), Handle(commands), records, keeper, desks, context.wanted());
+    Ok(Work { store, rest: vec![tokio::spawn(rollouts)] })
 }
 
 impl Bound {
     /// Serves until `stop` completes; then answers held polls, finishes writes and returns.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
-        let Self { proxy, admin, context, commands, mut store, rollouts, .. } = self;
+        let Self { proxy, admin, context, commands, work, .. } = self;
+        let Work { mut store, rest } = work;
         info!(proxy_listen = %self.proxy_address, admin_listen = %self.admin_address, "listening");
         let proxy = tokio::spawn(proxy.0.serve(proxy.1, context.closing()));
         let admin = tokio::spawn(admin.0.serve(admin.1, context.closing()));
@@ -142,7 +192,9 @@ impl Bound {
         ticks.abort();
         let (proxy, admin) = tokio::join!(proxy, admin);
         proxy.and(admin).context("a port ended with a panic")?;
-        rollouts.await.context("the rollouts ended with a panic")?;
+        for task in rest {
+            task.await.context("a task ended with a panic")?;
+        }
         if lost {
             bail!("the store ended by itself, which is a bug; the log above may say why");
         }

@@ -4,6 +4,7 @@
 //!
 //! * [`api`]: the YAML people write, and why it was refused.
 //! * [`store`]: where the desired weights come from, with their generations: a folder.
+//! * [`mod@kube`]: the same from a Kubernetes cluster.
 //! * [`hub`]: who must run what, and who does. Pure.
 //! * [`tally`]: what the proxies counted. Pure.
 //! * [`prometheus`]: what a metrics system says of the subsets.
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod context;
 pub mod hub;
+pub mod kube;
 pub mod listen;
 pub mod prometheus;
 pub mod push;

@@ -22,13 +22,12 @@ use crate::{
     api::accept_rollout::{Deploy, Test},
     context::Context,
     store,
+    workloads::Keeper,
 };
 use engine::{Engine, Order};
-use machine::Machine;
-use record::Records;
+use record::{Files, Records};
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     sync::Arc,
 };
 use tokio::{
@@ -68,18 +67,11 @@ pub struct Found {
 /// All rollouts that are wanted, by `namespace/name`.
 pub type AllWanted = BTreeMap<String, Found>;
 
-/// What the records say was wanted when the process last ran.
-pub fn remembered(records: &Records) -> AllWanted {
-    let one = |name: String| {
-        // What cannot be read is told by its engine.
-        let record = records.load(&name).ok().flatten()?;
-        let wanted = match record.machine {
-            Machine::CanaryDeploy { spec, .. } => Wanted::Deploy(Arc::new(spec)),
-            Machine::CanaryTest { spec, .. } => Wanted::Test(Arc::new(spec)),
-        };
-        Some((name, Found { wanted, file: record.file }))
-    };
-    records.names().into_iter().filter_map(one).collect()
+/// What the files say was wanted when the process last ran.
+pub fn remembered(files: &Files) -> AllWanted {
+    // What cannot be read is told by its engine.
+    let one = |name: String| Some((name.clone(), files.load(&name).ok().flatten()?.found()));
+    files.names().into_iter().filter_map(one).collect()
 }
 
 /// Orders wait here while an engine talks to pods; a person does not type faster.
@@ -100,6 +92,11 @@ impl Desks {
         self.lock().keys().cloned().collect()
     }
 
+    /// All are gone.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, mpsc::Sender<Order>>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -110,7 +107,7 @@ pub async fn run(
     context: Context,
     store: store::Handle,
     records: Records,
-    folder: PathBuf,
+    keeper: Keeper,
     desks: Desks,
     mut wanted: watch::Receiver<AllWanted>,
 ) {
@@ -127,12 +124,12 @@ pub async fn run(
             }
             let (sender, orders) = mpsc::channel(ORDERS);
             let (told, spec) = watch::channel(found);
-            let (context, store, records, folder) = (context.clone(), store.clone(), records.clone(), folder.clone());
+            let (context, store, records, keeper) = (context.clone(), store.clone(), records.clone(), keeper.clone());
             let name = name.clone();
             specs.insert(name.clone(), told);
             desks.lock().insert(name.clone(), sender);
             engines.spawn(async move {
-                let engine = Engine::new(name.clone(), context, store, records, folder, spec, orders);
+                let engine = Engine::new(name.clone(), context, store, records, keeper, spec, orders);
                 engine.run().await;
                 name
             });

@@ -7,10 +7,12 @@
 //! * [`folder`]: reads the folder; knows which files changed.
 //! * [`state`]: generations and last good splits, safe on disk.
 //! * [`edit`]: new weights into the user's YAML, nothing else touched.
+//! * [`ask`]: what is asked of a store, checked against what is in force; pure.
 //! * [`mod@file`]: the folder store: the four together. [`driven`]: weights that a rollout holds in it.
 //! * [`rollouts`]: the CanaryDeploys and CanaryTests among the documents; pure.
 //! * [`watch`]: the thread that runs it.
 
+pub mod ask;
 pub mod driven;
 pub mod edit;
 pub mod file;

@@ -4,6 +4,7 @@
 //!
 //! * [`contract`]: the JSON that the user's own command reads and writes. Pure.
 //! * [`command`]: [`Workloads`] by that command.
+//! * [`mod@kube`]: [`Workloads`] on Deployments.
 //! * [`given`]: [`Workloads`] for those who move weights only: whatever was asked for is there.
 //! * [`process`]: one run of a command, with its time, its output and its children kept within bounds.
 //! * [`error`]: why it did not work.
@@ -12,10 +13,16 @@ pub mod command;
 pub mod contract;
 pub mod error;
 pub mod given;
+pub mod kube;
 pub mod process;
 
+use crate::{
+    api::accept_rollout::{CommandLine, Deploy, Test},
+    kube::cluster::Kind,
+    rollouts::Wanted,
+};
 use error::WorkloadsError;
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
 pub use sluicegate_core::rollout::{Role, Workload, desired::Target};
 
@@ -64,4 +71,66 @@ pub trait Workloads: fmt::Debug + Send + Sync {
 
     /// Tells a role what it should be. Returns when it was told, not when the pods are ready: `observe` says that.
     fn apply<'a>(&'a self, rollout: &'a str, role: Role, target: &'a Target) -> Answer<'a, ()>;
+}
+
+/// Who looks after the pods of one rollout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Care {
+    /// Of the rollout.
+    pub kind: Kind,
+    /// The user's own command.
+    pub command: Option<CommandLine>,
+    /// The Deployment that is main.
+    pub workload: Option<String>,
+    /// The containers whose images make the version, in order.
+    pub containers: Vec<String>,
+}
+
+impl Care {
+    /// As the user wants it.
+    pub fn of(wanted: &Wanted) -> Self {
+        match wanted {
+            Wanted::Deploy(deploy) => Self::of_deploy(deploy),
+            Wanted::Test(test) => Self::of_test(test),
+        }
+    }
+
+    /// The same of a CanaryDeploy.
+    pub fn of_deploy(deploy: &Deploy) -> Self {
+        let (command, workload) = (deploy.command.clone(), deploy.workload.clone());
+        Self { kind: Kind::CanaryDeploy, command, workload, containers: deploy.images.keys().cloned().collect() }
+    }
+
+    /// The same of a CanaryTest.
+    pub fn of_test(test: &Test) -> Self {
+        let (command, workload) = (test.command.clone(), test.workload.clone());
+        Self { kind: Kind::CanaryTest, command, workload, containers: test.images.keys().cloned().collect() }
+    }
+}
+
+/// Finds those who look after pods. Clones share what they know.
+#[derive(Debug, Clone)]
+pub enum Keeper {
+    /// The user's own commands, run in this folder.
+    Folder(PathBuf),
+    /// Deployments; no commands are run.
+    Cluster(kube::Deployments),
+}
+
+impl Keeper {
+    /// Deployments.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// Those of one rollout; `None`: nobody, its pods are taken as given.
+    pub fn workloads(&self, care: &Care) -> Option<Arc<dyn Workloads>> {
+        match (self, &care.command, &care.workload) {
+            (Self::Folder(folder), Some(line), _) => {
+                Some(Arc::new(command::Command::new(&line.command, folder.clone(), line.timeout)))
+            }
+            (Self::Cluster(deployments), _, Some(_)) => Some(Arc::new(deployments.of(care.clone()))),
+            _ => None,
+        }
+    }
 }

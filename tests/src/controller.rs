@@ -18,6 +18,8 @@ use crate::{client, paths, poll};
 pub struct Controller {
     process: Process,
     dir: Arc<TempDir>,
+    /// In place of its folders: a kubeconfig and a namespace.
+    cluster: Option<(PathBuf, String)>,
     /// Where filters connect to.
     pub proxy: SocketAddr,
     /// Where people and the CLI connect to.
@@ -46,7 +48,17 @@ impl Controller {
             paths::write_atomically(&dir.path().join("splits").join(name), yaml)?;
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::launch(dir, any, any, args, 1)
+        Self::launch(dir, None, any, any, args, 1)
+    }
+
+    /// Starts it on one namespace of a cluster, as the user of this kubeconfig.
+    ///
+    /// # Errors
+    /// When it does not start; with the end of its log.
+    pub fn start_in(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let cluster = Some((kubeconfig.to_owned(), namespace.to_owned()));
+        Self::launch(Arc::new(paths::scratch("controller")?), cluster, any, any, args, 1)
     }
 
     /// Starts it again on the same folders and ports, after [`Self::kill`] or [`Self::stop`].
@@ -63,19 +75,35 @@ impl Controller {
     /// As [`Self::start`].
     pub fn restart_with(&mut self, args: &[&str]) -> Result<()> {
         self.process.kill();
-        *self = Self::launch(Arc::clone(&self.dir), self.proxy, self.admin, args, self.starts + 1)?;
+        *self =
+            Self::launch(Arc::clone(&self.dir), self.cluster.clone(), self.proxy, self.admin, args, self.starts + 1)?;
         Ok(())
     }
 
-    fn launch(dir: Arc<TempDir>, proxy: SocketAddr, admin: SocketAddr, args: &[&str], starts: u32) -> Result<Self> {
+    fn launch(
+        dir: Arc<TempDir>,
+        cluster: Option<(PathBuf, String)>,
+        proxy: SocketAddr,
+        admin: SocketAddr,
+        args: &[&str],
+        starts: u32,
+    ) -> Result<Self> {
         let mut command = Command::new(paths::controller()?);
-        command.arg("serve").arg("--dir").arg(dir.path().join("splits")).arg("--state").arg(dir.path().join("state"));
+        command.arg("serve");
+        match &cluster {
+            Some((kubeconfig, namespace)) => {
+                command.env("KUBECONFIG", kubeconfig).args(["--kube", "--namespace", namespace]);
+            }
+            None => {
+                command.arg("--dir").arg(dir.path().join("splits")).arg("--state").arg(dir.path().join("state"));
+            }
+        }
         command.args(["--proxy-listen", &proxy.to_string(), "--admin-listen", &admin.to_string()]).args(args);
         command.env("NO_COLOR", "1");
         let mut process = Process::start(&format!("controller-{starts}"), command, dir.path())?;
         let proxy = address(&process.wait_log("proxy_listen=", poll::LONG)?, "proxy_listen=")?;
         let admin = address(&process.wait_log("admin_listen=", poll::LONG)?, "admin_listen=")?;
-        Ok(Self { process, dir, proxy, admin, starts })
+        Ok(Self { process, dir, cluster, proxy, admin, starts })
     }
 
     /// The process: its log, signals.

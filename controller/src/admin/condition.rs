@@ -48,7 +48,8 @@ fn accepted(inner: &Inner, name: &str, record: Option<&Record>) -> Condition {
     }
 }
 
-fn propagated(inner: &Inner, name: &str, record: &Record) -> Condition {
+/// How far what is in force has spread.
+pub(crate) fn propagated(inner: &Inner, name: &str, record: &Record) -> Condition {
     let generation = record.generation();
     let (acked, live) = inner.hub.acked(name);
     let (status, reason, mut message) = match record.spread {

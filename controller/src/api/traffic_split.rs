@@ -1,5 +1,6 @@
 //! `kind: TrafficSplit` as people write it.
 
+use super::percent::any_object;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,10 @@ pub struct TrafficSplitStatus {
     /// Live proxies that acked the generation, of all live ones: `3/4`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acked: Option<String>,
+    /// For the controller: exactly what is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub state: Option<serde_json::Map<String, serde_json::Value>>,
     /// Accepted and Propagated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>,

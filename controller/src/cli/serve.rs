@@ -1,6 +1,6 @@
 //! `sluicegate serve`.
 
-use crate::app::{self, Config};
+use crate::app::{self, Config, Source};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::{
@@ -15,8 +15,17 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Folder of YAML, one or more documents a file; watched for changes. Subfolders are not entered.
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "kube")]
+    dir: Option<PathBuf>,
+    /// Read from, and write to, the Kubernetes cluster of the kubeconfig or of the pod's service account.
+    #[arg(long, conflicts_with_all = ["dir", "state"])]
+    kube: bool,
+    /// Only this namespace of the cluster [default: all].
+    #[arg(long, value_name = "NAME", requires = "kube")]
+    namespace: Option<String>,
+    /// The label that tells pods of main, baseline and canary apart.
+    #[arg(long, value_name = "KEY", requires = "kube", default_value = "sluicegate.dev/role")]
+    role_label: String,
     /// Where generations are kept [default: .sluicegate in the folder].
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -55,8 +64,10 @@ pub(crate) fn run(serve: Serve) -> Result<()> {
     let ansi = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(ansi).init();
     let config = Config {
-        dir: serve.dir,
-        state: serve.state,
+        source: match serve.dir {
+            Some(dir) => Source::Folder { dir, state: serve.state },
+            None => Source::Kube { namespace: serve.namespace, role_label: serve.role_label },
+        },
         proxy_listen: serve.proxy_listen,
         admin_listen: serve.admin_listen,
         admin_allow_remote: serve.admin_allow_remote,

@@ -8,10 +8,9 @@ use super::{
     view::{self, View},
 };
 use crate::{
-    api::accept_rollout::CommandLine,
     context::Context,
     store::{self, Driven},
-    workloads::{Observed, Role, Target, Workloads, command, given::Given},
+    workloads::{Care, Keeper, Observed, Role, Target, Workloads, given::Given},
 };
 use serde_json::json;
 use sluicegate_core::{
@@ -25,10 +24,12 @@ use sluicegate_core::{
         desired::Effect,
     },
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
+/// A state that cannot be read is tried again this often.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How often it looks around when nothing wakes it.
 const TURN: Duration = Duration::from_millis(250);
 /// Pods are looked at this often while they are waited for …
@@ -80,11 +81,11 @@ pub struct Engine {
     context: Context,
     store: store::Handle,
     records: Records,
-    folder: PathBuf,
+    keeper: Keeper,
     spec: watch::Receiver<Option<Found>>,
     orders: mpsc::Receiver<Order>,
     record: Option<Record>,
-    workloads: Option<(Option<CommandLine>, Arc<dyn Workloads>)>,
+    workloads: Option<(Care, Arc<dyn Workloads>)>,
     pods: Observed,
     /// When pods are to be looked at again.
     look_at: Duration,
@@ -103,7 +104,7 @@ impl Engine {
         context: Context,
         store: store::Handle,
         records: Records,
-        folder: PathBuf,
+        keeper: Keeper,
         spec: watch::Receiver<Option<Found>>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
@@ -112,7 +113,7 @@ impl Engine {
             context,
             store,
             records,
-            folder,
+            keeper,
             spec,
             orders,
             record: None,
@@ -128,21 +129,27 @@ impl Engine {
 
     /// Until the rollout is gone or the process closes.
     pub async fn run(mut self) {
-        match self.records.load(&self.name) {
-            Ok(record) => self.record = record,
-            Err(why) => {
-                // Going on without would begin anew under traffic.
-                warn!(rollout = self.name, %why, "rollout stands still");
-                self.trouble = Some(why.to_string());
-                self.publish();
-                let mut closing = self.context.closing();
-                // Fails only when the context is gone, which ends us as well.
-                let _ = closing.wait_for(|closing| *closing).await;
-                return;
+        let mut closing = self.context.closing();
+        loop {
+            match self.records.load(&self.name).await {
+                Ok(record) => {
+                    self.record = record;
+                    break;
+                }
+                Err(why) => {
+                    // Going on without would begin anew under traffic.
+                    warn!(rollout = self.name, %why, "rollout stands still");
+                    self.trouble = Some(why.to_string());
+                    self.publish();
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN) => {}
+                        _ = closing.wait_for(|closing| *closing) => return,
+                    }
+                }
             }
         }
         self.returning = self.record.as_ref().map(|_| self.context.clock.now().at + RETURN);
-        let (mut settled, mut closing) = (self.context.settled(), self.context.closing());
+        let mut settled = self.context.settled();
         loop {
             // What is cut off here is begun again after the restart: states are written in one piece, effects repeat.
             tokio::select! {
@@ -152,19 +159,22 @@ impl Engine {
             // Not while a split could not be let go: nobody would be left to do it.
             let gone = self.record.as_ref().is_some_and(|r| r.machine.is_gone()) && self.trouble.is_none();
             if gone || (self.record.is_none() && self.spec.borrow().is_none()) {
-                if let Err(why) = self.records.remove(&self.name) {
+                if let Err(why) = self.records.remove(&self.name).await {
                     warn!(rollout = self.name, %why, "a rollout that is gone cannot be forgotten");
                 }
                 self.context.lock().rollouts.remove(&self.name);
                 info!(rollout = self.name, "rollout gone");
                 return;
             }
-            tokio::select! {
-                () = tokio::time::sleep(TURN) => {}
-                changed = settled.changed() => if changed.is_err() { return },
-                changed = self.spec.changed() => if changed.is_err() { return },
-                Some(order) = self.orders.recv() => self.obey(order),
+            let order = tokio::select! {
+                () = tokio::time::sleep(TURN) => None,
+                changed = settled.changed() => if changed.is_err() { return } else { None },
+                changed = self.spec.changed() => if changed.is_err() { return } else { None },
+                Some(order) = self.orders.recv() => Some(order),
                 _ = closing.wait_for(|closing| *closing) => return,
+            };
+            if let Some(order) = order {
+                self.obey(order).await;
             }
         }
     }
@@ -180,9 +190,9 @@ impl Engine {
         if self.record.is_none() && !self.begin() {
             return self.publish();
         }
-        self.take_window(now.at);
+        self.take_window(now.at).await;
         for _ in 0..16 {
-            match self.advance() {
+            match self.advance().await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(why) => {
@@ -197,18 +207,21 @@ impl Engine {
 
     /// Makes sure that somebody looks after the pods.
     async fn prepare(&mut self) {
-        let command = match (&self.record, self.spec.borrow().as_ref().map(|f| &f.wanted)) {
-            (_, Some(Wanted::Deploy(deploy))) => deploy.command.clone(),
-            (_, Some(Wanted::Test(test))) => test.command.clone(),
-            (Some(Record { machine: Machine::CanaryDeploy { spec, .. }, .. }), None) => spec.command.clone(),
-            (Some(Record { machine: Machine::CanaryTest { spec, .. }, .. }), None) => spec.command.clone(),
+        let spec = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
+        let care = match (&self.record, &spec) {
+            // A command is whatever the user says now; a Deployment stays the one that the rollout began with.
+            (Some(record), Some(_)) if self.keeper.is_cluster() && record.machine.is_under_way() => {
+                record.machine.care()
+            }
+            (_, Some(wanted)) => Care::of(wanted),
+            (Some(record), None) => record.machine.care(),
             (None, None) => return,
         };
-        if self.workloads.as_ref().is_some_and(|(known, _)| *known == command) {
+        if self.workloads.as_ref().is_some_and(|(known, _)| *known == care) {
             return;
         }
-        let workloads: Arc<dyn Workloads> = match &command {
-            Some(line) => Arc::new(command::Command::new(&line.command, self.folder.clone(), line.timeout)),
+        let workloads: Arc<dyn Workloads> = match self.keeper.workloads(&care) {
+            Some(workloads) => workloads,
             None => {
                 let given = Given::new();
                 // What runs is what was wanted first, or what is remembered.
@@ -222,7 +235,7 @@ impl Engine {
                 Arc::new(given)
             }
         };
-        self.workloads = Some((command, workloads));
+        self.workloads = Some((care, workloads));
         self.look_at = Duration::ZERO;
     }
 
@@ -268,7 +281,7 @@ impl Engine {
         Observation { main, baseline, canary, splits, verdict: record.machine.verdict() }
     }
 
-    fn take_window(&mut self, now: Duration) {
+    async fn take_window(&mut self, now: Duration) {
         let Some(record) = &mut self.record else { return };
         if !record.machine.is_compared() {
             self.window = None;
@@ -300,14 +313,14 @@ impl Engine {
         self.window = Some((now, canary, baseline));
         if now.saturating_sub(self.saved) >= SAVE {
             let machine = record.machine.clone();
-            if let Err(why) = self.keep(machine) {
+            if let Err(why) = self.keep(machine).await {
                 self.trouble = Some(why);
             }
         }
     }
 
     /// One step of the machine, written down before anything follows from it.
-    fn advance(&mut self) -> Result<bool, String> {
+    async fn advance(&mut self) -> Result<bool, String> {
         let Some(record) = self.record.clone() else { return Ok(false) };
         let seen = self.seen(&record);
         let wanted = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
@@ -315,8 +328,8 @@ impl Engine {
         let before = self.main_latencies(&record);
         let stepped = record.machine.step(wanted.as_ref(), &seen, &before, now).map_err(|why| why.to_string())?;
         let Some(machine) = stepped else { return Ok(false) };
-        self.judged(&record.machine, &machine).map_err(|why| why.to_string())?;
-        self.keep(machine)?;
+        self.judged(&record.machine, &machine).await.map_err(|why| why.to_string())?;
+        self.keep(machine).await?;
         Ok(true)
     }
 
@@ -326,7 +339,7 @@ impl Engine {
     }
 
     /// Writes a state down; only then is it the state.
-    fn keep(&mut self, machine: Machine) -> Result<(), String> {
+    async fn keep(&mut self, machine: Machine) -> Result<(), String> {
         let Some(before) = &self.record else { return Ok(()) };
         let proxies = {
             let inner = self.context.lock();
@@ -336,7 +349,7 @@ impl Engine {
         let proxies = if returning { proxies.max(before.proxies) } else { proxies };
         let file = self.spec.borrow().as_ref().map_or_else(|| before.file.clone(), |found| found.file.clone());
         let record = Record { machine, file, proxies };
-        self.records.save(&self.name, &record).map_err(|why| why.to_string())?;
+        self.records.save(&self.name, &record).await.map_err(|why| why.to_string())?;
         let (from, to) = (view::phase(&before.machine), view::phase(&record.machine));
         if from != to {
             info!(rollout = self.name, from, to, "rollout moved");
@@ -347,7 +360,7 @@ impl Engine {
     }
 
     /// Keeps the judgment of the evidence, when a step was decided by it.
-    fn judged(&self, before: &Machine, after: &Machine) -> Result<(), super::record::RecordError> {
+    async fn judged(&self, before: &Machine, after: &Machine) -> Result<(), super::record::RecordError> {
         let (Machine::CanaryDeploy { state: old, evidence, .. }, Machine::CanaryDeploy { state: new, .. }) =
             (before, after)
         else {
@@ -369,12 +382,12 @@ impl Engine {
             "decision": if failed { "rollback" } else { "continue" },
             "by": "evidence", "at": self.context.clock.now().wall, "evidence": assessment,
         });
-        self.records.judge(&format!("{}_{}_{step}_evidence", self.name, rollout.version), &judgment)
+        self.records.judge(&format!("{}_{}_{step}_evidence", self.name, rollout.version), &judgment).await
     }
 
-    fn obey(&mut self, order: Order) {
+    async fn obey(&mut self, order: Order) {
         let Order { command, about, by, reason, reply } = order;
-        let done = self.carry_order(command, about, &by, &reason);
+        let done = self.carry_order(command, about, &by, &reason).await;
         match &done {
             Ok(()) => info!(rollout = self.name, ?command, by, reason, "a person said"),
             Err(why) => info!(rollout = self.name, ?command, by, %why, "a person was refused"),
@@ -384,7 +397,7 @@ impl Engine {
         let _ = reply.send(done);
     }
 
-    fn carry_order(
+    async fn carry_order(
         &mut self,
         command: Command,
         about: Option<usize>,
@@ -403,9 +416,9 @@ impl Engine {
                 "by": by, "reason": reason, "at": now.wall, "evidence": evidence.as_ref().map(|e| e.assess()),
             });
             let name = format!("{}_{}_{ms}_{by}", self.name, version.unwrap_or_default());
-            self.records.judge(&name, &judgment).map_err(|why| OrderError::Disk(why.to_string()))?;
+            self.records.judge(&name, &judgment).await.map_err(|why| OrderError::Disk(why.to_string()))?;
         }
-        self.keep(machine).map_err(OrderError::Disk)
+        self.keep(machine).await.map_err(OrderError::Disk)
     }
 
     /// Makes the world what the state wants. What fails is tried again at the next turn.

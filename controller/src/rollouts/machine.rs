@@ -1,7 +1,10 @@
 //! The two machines behind one face, with the evidence that one of them goes by. Pure.
 
 use super::{Wanted, rules};
-use crate::api::accept_rollout::{Deploy, Test};
+use crate::{
+    api::accept_rollout::{Deploy, Test},
+    workloads::Care,
+};
 use serde::{Deserialize, Serialize};
 use sluicegate_core::{
     judge::{Verdict, evidence::Evidence},
@@ -64,6 +67,24 @@ impl Machine {
         match self {
             Self::CanaryDeploy { spec, .. } => spec.splits.iter().map(|(name, _)| name.clone()).collect(),
             Self::CanaryTest { spec, .. } => spec.splits.clone(),
+        }
+    }
+
+    /// Who looks after its pods.
+    pub fn care(&self) -> Care {
+        match self {
+            Self::CanaryDeploy { spec, .. } => Care::of_deploy(spec),
+            Self::CanaryTest { spec, .. } => Care::of_test(spec),
+        }
+    }
+
+    /// A version is on its way, or on its way back.
+    pub fn is_under_way(&self) -> bool {
+        match self {
+            Self::CanaryDeploy { state, .. } => {
+                !matches!(state.phase, Phase::Idle | Phase::Promoted | Phase::RolledBack | Phase::Gone)
+            }
+            Self::CanaryTest { state, .. } => !matches!(state.phase, trial::Phase::Off | trial::Phase::Gone),
         }
     }
 

@@ -1,11 +1,17 @@
-//! What is remembered of rollouts, safe on disk before any effect: a file for each rollout, and one for each judgment.
+//! What is remembered of rollouts, safe before any effect: a file for each rollout and for each judgment, or the objects
+//! of a cluster.
 
-use super::machine::Machine;
-use crate::store::state::{Draft, sync_folder};
+use super::{Found, Wanted, machine::Machine};
+use crate::{
+    kube::{cluster::ClusterError, records::KubeRecords},
+    store::state::{Draft, sync_folder},
+};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use thiserror::Error;
 
@@ -21,6 +27,17 @@ pub struct Record {
     pub file: String,
     /// Proxies that subscribed when this was written; after a restart they have to come back first.
     pub proxies: usize,
+}
+
+impl Record {
+    /// What was wanted when it was written.
+    pub fn found(self) -> Found {
+        let wanted = match self.machine {
+            Machine::CanaryDeploy { spec, .. } => Wanted::Deploy(Arc::new(spec)),
+            Machine::CanaryTest { spec, .. } => Wanted::Test(Arc::new(spec)),
+        };
+        Found { wanted, file: self.file }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,11 +81,65 @@ pub enum RecordError {
         /// Why.
         why: String,
     },
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// Where rollouts are remembered.
+#[derive(Debug, Clone)]
+pub enum Records {
+    /// In a state folder.
+    Files(Files),
+    /// In a cluster.
+    Cluster(KubeRecords),
+}
+
+impl Records {
+    /// The names of all that are remembered.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Files(files) => files.names(),
+            Self::Cluster(cluster) => cluster.names(),
+        }
+    }
+
+    /// What is remembered of a rollout.
+    pub async fn load(&self, name: &str) -> Result<Option<Record>, RecordError> {
+        match self {
+            Self::Files(files) => files.load(name),
+            Self::Cluster(cluster) => Ok(cluster.load(name).await?),
+        }
+    }
+
+    /// Remembers a rollout; when this returns it survives a crash.
+    pub async fn save(&self, name: &str, record: &Record) -> Result<(), RecordError> {
+        match self {
+            Self::Files(files) => files.save(name, record),
+            Self::Cluster(cluster) => Ok(cluster.save(name, record).await?),
+        }
+    }
+
+    /// Forgets a rollout.
+    pub async fn remove(&self, name: &str) -> Result<(), RecordError> {
+        match self {
+            Self::Files(files) => files.remove(name),
+            Self::Cluster(cluster) => Ok(cluster.remove(name).await?),
+        }
+    }
+
+    /// Keeps a judgment under a name of its own.
+    pub async fn judge(&self, name: &str, judgment: &Value) -> Result<(), RecordError> {
+        match self {
+            Self::Files(files) => files.judge(name, judgment),
+            Self::Cluster(cluster) => Ok(cluster.judge(name, judgment).await?),
+        }
+    }
 }
 
 /// The files of all rollouts, in the state folder.
 #[derive(Debug, Clone)]
-pub struct Records {
+pub struct Files {
     folder: PathBuf,
 }
 
@@ -83,7 +154,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
     done.map_err(|why| RecordError::Io { path: path.display().to_string(), why })
 }
 
-impl Records {
+impl Files {
     /// Of this state folder; makes what is missing.
     pub fn open(state: &Path) -> Result<Self, RecordError> {
         for folder in ["rollouts", "judgments"].map(|name| state.join(name)) {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const ORDER: [&str; 3] = ["canary", "main", "baseline"];
 
 /// Puts held weights in place of those that were read.
-pub(super) fn hold(known: &BTreeMap<String, Known>, sources: &mut [Source]) {
+pub fn hold(known: &BTreeMap<String, Known>, sources: &mut [Source]) {
     for document in sources.iter_mut().flat_map(|source| &mut source.documents) {
         let driven = document.name.as_ref().and_then(|name| known.get(name)?.driven.as_ref());
         let (Some(driven), Some(split)) = (driven, document.split()) else { continue };

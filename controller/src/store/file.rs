@@ -1,15 +1,13 @@
 //! The folder store: files in, generations on disk, changes out.
 
 use super::{
-    Change, Complaint, Driven, Set, SetError, Sink, Weights, driven,
-    edit::{self, with_weights},
+    Change, Complaint, Driven, Set, SetError, Sink, Weights, ask, driven, edit,
     folder::Folder,
     plan::{Plan, plan},
     rollouts,
     state::{Draft, Known, State, StateError, sync_folder},
 };
-use crate::{api::nearest::hint, clock::Now, rollouts::AllWanted};
-use sluicegate_core::{spec::SplitSpec, split::Split};
+use crate::{clock::Now, rollouts::AllWanted};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
@@ -185,21 +183,8 @@ impl FolderStore {
             let touched = BTreeSet::from([known.file.clone()]);
             self.look(&touched, false, unfinished, now);
         }
-        let (old, known) = self.live(split)?;
-        if let Some(Driven { by, .. }) = &known.driven {
-            return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
-        }
-        if let Some(broken) = self.complaints.iter().find(|c| c.refused && c.split.as_deref() == Some(split)) {
-            return Err(SetError::Broken { split: split.to_owned(), complaint: broken.to_string() });
-        }
-        if let Some(subset) = weights.keys().find(|name| !old.subsets.iter().any(|s| s.name == **name)) {
-            let known = old.subsets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-            return Err(SetError::NoSubset { split: split.to_owned(), subset: subset.clone(), known });
-        }
-        let new = with_weights(old, weights);
-        if let Err(why) = Split::try_from(new.clone()) {
-            return Err(SetError::Refused { split: split.to_owned(), why: why.to_string() });
-        }
+        let (old, known) = ask::live(&self.known, split)?;
+        let new = ask::weigh(split, old, known, &self.complaints, weights)?;
         let changed = new != *old;
         if !changed && self.sink.rival(split).is_none() {
             return Ok(Set { generation: known.generation, changed });
@@ -226,20 +211,6 @@ impl FolderStore {
         Ok(Set { generation, changed })
     }
 
-    fn live(&self, split: &str) -> Result<(&SplitSpec, &Known), SetError> {
-        if let Some(known) = self.known.get(split)
-            && let Some(spec) = &known.split
-        {
-            return Ok((spec, known));
-        }
-        let names = || self.known.iter().filter(|(_, k)| k.is_live()).map(|(n, _)| n.as_str());
-        let known = match hint(split, names()) {
-            none if none.is_empty() => format!("; there are: {}", names().collect::<Vec<_>>().join(", ")),
-            meant => meant,
-        };
-        Err(SetError::NoSplit { name: split.to_owned(), known })
-    }
-
     /// Holds the weights of a split, or lets them go; returns the generation in force.
     pub fn drive(
         &mut self,
@@ -248,23 +219,13 @@ impl FolderStore {
         unfinished: &BTreeSet<String>,
         now: Now,
     ) -> Result<u64, SetError> {
-        let (old, known) = match (self.live(split), &driven) {
+        let (old, known) = match (ask::live(&self.known, split), &driven) {
             (Ok(live), _) => live,
             // Deleted meanwhile: there is nothing to let go.
             (Err(_), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
             (Err(none), Some(_)) => return Err(none),
         };
-        if let (Some(Driven { by, .. }), Some(new)) = (&known.driven, &driven)
-            && *by != new.by
-        {
-            return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
-        }
-        let spec = match &driven {
-            Some(driven) => {
-                driven::with(old, driven).map_err(|why| SetError::Refused { split: split.to_owned(), why })?
-            }
-            None => old.clone(),
-        };
+        let spec = ask::drive(split, old, known, driven.as_ref())?;
         if known.driven == driven && spec == *old {
             return Ok(known.generation);
         }

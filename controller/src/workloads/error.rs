@@ -1,6 +1,7 @@
 //! Why pods could not be looked at or changed, in words that help the author of the command.
 
 use super::Role;
+use crate::kube::cluster::ClusterError;
 use std::{io, time::Duration};
 use thiserror::Error;
 
@@ -114,6 +115,17 @@ pub enum WorkloadsError {
         why: AnswerError,
         /// The last lines it wrote to stderr.
         stderr: String,
+    },
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A Deployment that is not as the rollout needs it.
+    #[error("Deployment {deployment}: {why}")]
+    Deployment {
+        /// `namespace/name`.
+        deployment: String,
+        /// What is wrong and what to do.
+        why: String,
     },
 }
 

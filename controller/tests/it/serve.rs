@@ -2,7 +2,7 @@
 
 use crate::support::{backend, yaml};
 use serde_json::{Value, json};
-use sluicegate::app::{self, Config};
+use sluicegate::app::{self, Config, Source};
 use sluicegate_core::{
     message::MEDIA_TYPE,
     wire::{Ack, SyncAnswer},
@@ -28,8 +28,7 @@ pub(crate) struct Running {
 pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Config {
-        dir: dir.path().to_owned(),
-        state: None,
+        source: Source::Folder { dir: dir.path().to_owned(), state: None },
         proxy_listen: any,
         admin_listen: any,
         admin_allow_remote: false,

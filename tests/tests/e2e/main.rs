@@ -4,6 +4,7 @@
 mod ack;
 mod assignment;
 mod backwards;
+mod cluster;
 mod config;
 mod counts;
 mod envoy_yaml;

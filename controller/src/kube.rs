@@ -1,0 +1,23 @@
+//! A Kubernetes cluster: the same documents as objects of its API, and the same rollouts on its Deployments.
+//!
+//! In the order data meets it:
+//!
+//! * [`app`]: starts all of it.
+//! * [`cluster`]: the way to the API server, what was last seen there, and the one door for writes.
+//! * [`lease`]: who may write.
+//! * [`watch`]: follows the objects of our kinds.
+//! * [`fit`]: what a document may not say here. Pure.
+//! * [`status`]: what a TrafficSplit's status says. Pure.
+//! * [`store`]: TrafficSplits in, generations into their status, changes out.
+//! * [`records`]: what is remembered of rollouts, in their status; and judgments.
+//! * [`report`]: the rest of a rollout's status, for people.
+
+pub mod app;
+pub mod cluster;
+pub mod fit;
+pub mod lease;
+pub mod records;
+pub mod report;
+pub mod status;
+pub mod store;
+pub mod watch;

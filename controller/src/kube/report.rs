@@ -1,0 +1,180 @@
+//! The rest of a rollout's status, for people: where it is, what it waits for, and conditions to wait by.
+//!
+//! In: the views of the rollouts and the complaints of the store. Out: a status, written only when it says something
+//! new, by the one who leads.
+
+use super::{
+    cluster::{Cluster, ClusterError, Kind, without_nulls},
+    status::{condition, conditions, date},
+};
+use crate::{
+    context::Context,
+    rollouts::view::{Pods, View},
+    store::Complaint,
+};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use std::{collections::HashMap, time::Duration};
+use tracing::warn;
+
+/// How often it looks.
+const TURN: Duration = Duration::from_millis(500);
+/// A status of which only the words changed is written this often.
+const WORDS: Duration = Duration::from_secs(15);
+
+/// Reports until the process closes.
+pub async fn run(cluster: Cluster, context: Context) {
+    let mut closing = context.closing();
+    let mut written: HashMap<(Kind, String), Duration> = HashMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TURN) => {}
+            _ = closing.wait_for(|closing| *closing) => return,
+        }
+        if cluster.may_write().is_err() {
+            continue;
+        }
+        let now = context.clock.now();
+        for kind in Kind::ROLLOUTS {
+            for (name, object) in cluster.list(kind) {
+                let status = {
+                    let inner = context.lock();
+                    let view = inner.rollouts.get(&name).filter(|view| view.kind == kind.name());
+                    status(kind, &name, &object, view, &inner.complaints, now.wall)
+                };
+                let before = object.data.get("status");
+                if before == Some(&status) {
+                    continue;
+                }
+                let place = (kind, name.clone());
+                let recently = written.get(&place).is_some_and(|at| now.at.saturating_sub(*at) < WORDS);
+                if recently && before.is_some_and(|before| is_only_words(before, &status)) {
+                    continue;
+                }
+                match cluster.write_status(kind, &object, status).await {
+                    Ok(()) => drop(written.insert(place, now.at)),
+                    // It is tried again at the next turn, from what it has become.
+                    Err(ClusterError::Conflict(_) | ClusterError::Missing(_) | ClusterError::Follower) => {}
+                    Err(why) => warn!(rollout = name, %why, "cannot write the status"),
+                }
+            }
+        }
+    }
+}
+
+/// The whole status: what the controller remembers stays as it is.
+fn status(
+    kind: Kind,
+    name: &str,
+    object: &DynamicObject,
+    view: Option<&View>,
+    complaints: &[Complaint],
+    now: Timestamp,
+) -> Value {
+    let old = object.data.get("status").cloned().unwrap_or_else(|| json!({}));
+    let title = kind.title(name);
+    let refused = complaints.iter().find(|c| c.refused && c.file == title);
+    let mut all = vec![match refused {
+        Some(refused) => condition("Accepted", "False", refused.reason, &refused.message),
+        None => condition("Accepted", "True", "Accepted", "it makes sense"),
+    }];
+    let mut status = json!({ "state": old.get("state"), "observedGeneration": object.metadata.generation });
+    if let Some(view) = view {
+        let of = |role: &str| view.pods.get(role).map(|pods| pods_in_words(pods, view.weights.get(role)));
+        for (field, value) in [
+            ("phase", json!(if view.paused { "Paused" } else { view.phase.as_str() })),
+            ("step", json!(view.step.map(|step| format!("{step}/{}", view.steps.len())))),
+            ("main", json!(of("main"))),
+            ("baseline", json!(of("baseline"))),
+            ("canary", json!(of("canary"))),
+            ("verdict", json!(view.verdict)),
+            ("acked", json!(format!("{}/{}", view.acked, view.live))),
+            ("message", json!(message(view))),
+        ] {
+            status[field] = value;
+        }
+        if kind == Kind::CanaryTest {
+            for field in ["step", "baseline"] {
+                status[field] = Value::Null;
+            }
+        }
+        all.extend(of_view(view));
+    } else {
+        for field in ["phase", "step", "main", "baseline", "canary", "verdict", "acked", "message"] {
+            status[field] = old.get(field).cloned().unwrap_or_default();
+        }
+    }
+    let before = conditions(object);
+    for one in &mut all {
+        date(one, &before, object.metadata.generation, now);
+    }
+    // What nobody can tell now stays as it was told last.
+    let told: Vec<String> = all.iter().map(|c| c.type_.clone()).collect();
+    all.extend(before.into_iter().filter(|old| !told.contains(&old.type_)));
+    status["conditions"] = json!(all);
+    without_nulls(status)
+}
+
+fn message(view: &View) -> String {
+    match (&view.trouble, &view.why) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some(why)) => format!("{why}; waits for {}", view.waits),
+        (None, None) if view.waits.is_empty() => String::new(),
+        (None, None) => format!("waits for {}", view.waits),
+    }
+}
+
+fn pods_in_words(pods: &Pods, weight: Option<&String>) -> String {
+    let weight = weight.map_or_else(String::new, |weight| format!(" {weight}%"));
+    format!("{} {}/{}{weight}", pods.version, pods.ready, pods.replicas)
+}
+
+fn of_view(view: &View) -> Vec<Condition> {
+    let phase = view.phase.as_str();
+    let resting = matches!(phase, "Idle" | "Promoted" | "RolledBack" | "Off" | "On" | "Gone" | "");
+    let words = message(view);
+    let mut all = vec![match (resting, &view.trouble) {
+        (_, Some(_)) => condition("Progressing", "False", "Trouble", &words),
+        (true, None) => condition("Progressing", "False", phase_or(phase, "Idle"), &words),
+        (false, None) => condition("Progressing", "True", phase, &words),
+    }];
+    if view.kind == "CanaryDeploy" {
+        let (status, reason) = match phase {
+            "Promoted" => ("True", "Promoted"),
+            "RolledBack" => ("False", "RolledBack"),
+            "Idle" | "" => ("Unknown", "Idle"),
+            _ => ("False", "UnderWay"),
+        };
+        all.push(condition("Promoted", status, reason, view.why.as_deref().unwrap_or_default()));
+        let back = matches!(phase, "Shed" | "Restore" | "Return" | "Clear" | "RolledBack");
+        let ill: Vec<_> =
+            view.pods.iter().filter_map(|(role, p)| Some(format!("{role}: {}", p.trouble.as_ref()?))).collect();
+        all.push(match (back, ill.is_empty()) {
+            (true, _) => condition("Healthy", "False", "RolledBack", view.why.as_deref().unwrap_or_default()),
+            (false, false) => condition("Healthy", "False", "Pods", &ill.join("; ")),
+            (false, true) => condition("Healthy", "True", "Healthy", ""),
+        });
+    }
+    all
+}
+
+fn phase_or<'a>(phase: &'a str, other: &'a str) -> &'a str {
+    if phase.is_empty() { other } else { phase }
+}
+
+/// The two differ in words only.
+fn is_only_words(before: &Value, new: &Value) -> bool {
+    let plain = |status: &Value| {
+        let mut status = status.clone();
+        if let Some(fields) = status.as_object_mut() {
+            fields.remove("message");
+        }
+        for one in status["conditions"].as_array_mut().into_iter().flatten() {
+            one["message"] = Value::Null;
+        }
+        status
+    };
+    plain(before) == plain(new)
+}

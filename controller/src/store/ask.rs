@@ -1,0 +1,60 @@
+//! What is asked of a store, checked against what is in force. Pure.
+
+use super::{Complaint, Driven, SetError, Weights, driven, edit::with_weights, state::Known};
+use crate::api::nearest::hint;
+use sluicegate_core::{spec::SplitSpec, split::Split};
+use std::collections::BTreeMap;
+
+/// A split that is not deleted.
+pub fn live<'a>(known: &'a BTreeMap<String, Known>, split: &str) -> Result<(&'a SplitSpec, &'a Known), SetError> {
+    match known.get(split) {
+        Some(known) if let Some(spec) = &known.split => Ok((spec, known)),
+        _ => Err(no_split(known, split)),
+    }
+}
+
+/// There is no such split; what there is instead.
+pub fn no_split(known: &BTreeMap<String, Known>, split: &str) -> SetError {
+    let names = || known.iter().filter(|(_, k)| k.is_live()).map(|(n, _)| n.as_str());
+    let known = match hint(split, names()) {
+        none if none.is_empty() => format!("; there are: {}", names().collect::<Vec<_>>().join(", ")),
+        meant => meant,
+    };
+    SetError::NoSplit { name: split.to_owned(), known }
+}
+
+/// A split with new weights by a person.
+pub fn weigh(
+    split: &str,
+    old: &SplitSpec,
+    known: &Known,
+    complaints: &[Complaint],
+    weights: &Weights,
+) -> Result<SplitSpec, SetError> {
+    if let Some(Driven { by, .. }) = &known.driven {
+        return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
+    }
+    if let Some(broken) = complaints.iter().find(|c| c.refused && c.split.as_deref() == Some(split)) {
+        return Err(SetError::Broken { split: split.to_owned(), complaint: broken.to_string() });
+    }
+    if let Some(subset) = weights.keys().find(|name| !old.subsets.iter().any(|s| s.name == **name)) {
+        let known = old.subsets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(SetError::NoSubset { split: split.to_owned(), subset: subset.clone(), known });
+    }
+    let new = with_weights(old, weights);
+    match Split::try_from(new.clone()) {
+        Ok(_) => Ok(new),
+        Err(why) => Err(SetError::Refused { split: split.to_owned(), why: why.to_string() }),
+    }
+}
+
+/// A split whose weights a rollout holds, or lets go: then it is as it was until the user's own are read.
+pub fn drive(split: &str, old: &SplitSpec, known: &Known, wanted: Option<&Driven>) -> Result<SplitSpec, SetError> {
+    let Some(wanted) = wanted else { return Ok(old.clone()) };
+    match &known.driven {
+        Some(Driven { by, .. }) if *by != wanted.by => {
+            Err(SetError::Driven { split: split.to_owned(), by: by.clone() })
+        }
+        _ => driven::with(old, wanted).map_err(|why| SetError::Refused { split: split.to_owned(), why }),
+    }
+}

@@ -1,0 +1,165 @@
+//! Workloads that are Deployments: main is the one the rollout names, `-baseline` and `-canary` are its copies.
+//!
+//! In: Deployments as the watch last saw them; a stale status is not believed. Out: server-side applied Deployments.
+//! Main is touched only where a plan says so: its replicas and the images of the version. The copies belong to the
+//! rollout and go with it; between rollouts they have no pods.
+//!
+//! * [`shape`]: what a copy looks like, and what a Deployment says of itself. Pure.
+
+pub mod shape;
+
+use super::{Answer, Care, Observed, Role, Target, Workload, Workloads, error::WorkloadsError};
+use crate::kube::cluster::{Cluster, Kind, ask};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{
+    Api,
+    api::{DynamicObject, ListParams},
+};
+use serde_json::{Value, json};
+
+/// Pods that are looked at to find out why they are not ready.
+const PODS: u32 = 20;
+
+/// The Deployments of a cluster. Clones share what was seen.
+#[derive(Debug, Clone)]
+pub struct Deployments {
+    cluster: Cluster,
+    role_label: String,
+}
+
+/// Those of one rollout.
+#[derive(Debug, Clone)]
+pub struct OfRollout {
+    all: Deployments,
+    care: Care,
+}
+
+impl Deployments {
+    /// Of this cluster; `role_label` tells main, baseline and canary apart.
+    pub fn new(cluster: Cluster, role_label: String) -> Self {
+        Self { cluster, role_label }
+    }
+
+    /// Those of one rollout.
+    pub fn of(&self, care: Care) -> OfRollout {
+        OfRollout { all: self.clone(), care }
+    }
+}
+
+fn typed(object: &DynamicObject) -> Result<Deployment, String> {
+    let unread = |why| format!("it cannot be read ({why}); was it written by a newer Kubernetes?");
+    object.clone().try_parse().map_err(unread)
+}
+
+impl OfRollout {
+    fn name(&self, rollout: &str, role: Role) -> String {
+        let namespace = rollout.split('/').next().unwrap_or("default");
+        let workload = self.care.workload.as_deref().unwrap_or_default();
+        match role {
+            Role::Main => format!("{namespace}/{workload}"),
+            role => format!("{namespace}/{workload}-{role}"),
+        }
+    }
+
+    fn get(&self, name: &str) -> Result<Option<Deployment>, String> {
+        if !self.all.cluster.is_listed(Kind::Deployment) {
+            return Err("the Deployments of the cluster are not known yet; a moment".to_owned());
+        }
+        self.all.cluster.get(Kind::Deployment, name).map(|object| typed(&object)).transpose()
+    }
+
+    async fn look(&self, rollout: &str, role: Role) -> Result<Workload, WorkloadsError> {
+        let name = self.name(rollout, role);
+        let wrong = |why| WorkloadsError::Deployment { deployment: name.clone(), why };
+        let Some(deployment) = self.get(&name).map_err(wrong)? else {
+            return Ok(Workload { settled: true, ..Workload::default() });
+        };
+        let mut workload = shape::observe(&deployment, &self.care.containers).map_err(wrong)?;
+        if workload.ready < workload.replicas {
+            // It is only for people: that it cannot be found out is no reason to stop.
+            workload.trouble = self.trouble(&name, &deployment).await;
+        }
+        Ok(workload)
+    }
+
+    async fn trouble(&self, name: &str, deployment: &Deployment) -> Option<String> {
+        let namespace = name.split('/').next().unwrap_or("default");
+        let params = ListParams::default().labels(&shape::selector(deployment)?).limit(PODS);
+        let pods = Api::<Pod>::namespaced(self.all.cluster.client(), namespace);
+        let pods = ask("its pods", pods.list(&params)).await.ok()?;
+        let role = shape::label(deployment, &self.all.role_label);
+        let own = pods.items.iter().filter(|pod| {
+            let labels = pod.metadata.labels.as_ref();
+            labels.and_then(|labels| labels.get(&self.all.role_label)).map(String::as_str) == role
+        });
+        shape::trouble(own).or_else(|| shape::complaint(deployment))
+    }
+
+    async fn tell(&self, rollout: &str, role: Role, target: &Target) -> Result<(), WorkloadsError> {
+        let (main_name, name) = (self.name(rollout, Role::Main), self.name(rollout, role));
+        let cluster = &self.all.cluster;
+        let found = self.get(&name).map_err(|why| WorkloadsError::Deployment { deployment: name.clone(), why })?;
+        let missing = || WorkloadsError::Deployment {
+            deployment: main_name.clone(),
+            why: "it is not there, and it is main; bring it back, or delete the rollout".to_owned(),
+        };
+        if role == Role::Main {
+            let main = found.ok_or_else(missing)?;
+            let content = json!({
+                "metadata": { "resourceVersion": main.metadata.resource_version },
+                "spec": { "replicas": target.replicas, "template": { "spec": shape::images(&target.version) } },
+            });
+            return Ok(cluster.apply(Kind::Deployment, &name, content).await?);
+        }
+        let owner = cluster.get(self.care.kind, rollout).and_then(|object| object.metadata.uid.clone());
+        match &found {
+            None if target.replicas == 0 => return Ok(()),
+            Some(copy) if !shape::is_owned(copy, owner.as_deref()) => {
+                let why = format!(
+                    "it is there and does not belong to this rollout; a copy of {main_name} needs that name, so rename \
+                     or delete it"
+                );
+                return Err(WorkloadsError::Deployment { deployment: name, why });
+            }
+            Some(copy)
+                if target.replicas == 0
+                    || shape::version(copy, &self.care.containers).is_ok_and(|v| v == target.version) =>
+            {
+                let Some(object) = cluster.get(Kind::Deployment, &name) else { return Ok(()) };
+                let patch = json!({ "spec": { "replicas": target.replicas } });
+                return Ok(cluster.write(Kind::Deployment, &object, patch).await?);
+            }
+            _ => {}
+        }
+        let Some(main) = cluster.get(Kind::Deployment, &main_name) else { return Err(missing()) };
+        let mut content = shape::copy(&main, role, &self.all.role_label, target);
+        if let Some(uid) = owner {
+            let resource = self.care.kind.resource();
+            let short = rollout.split('/').next_back().unwrap_or(rollout);
+            let owner: Value = json!({
+                "apiVersion": resource.api_version, "kind": resource.kind, "name": short, "uid": uid, "controller": true,
+            });
+            content["metadata"]["ownerReferences"] = json!([owner]);
+        }
+        if let Some(copy) = found {
+            content["metadata"]["resourceVersion"] = json!(copy.metadata.resource_version);
+        }
+        Ok(cluster.apply(Kind::Deployment, &name, content).await?)
+    }
+}
+
+impl Workloads for OfRollout {
+    fn observe<'a>(&'a self, rollout: &'a str, roles: &'a [Role]) -> Answer<'a, Observed> {
+        Box::pin(async move {
+            let mut observed = Observed::default();
+            for role in roles {
+                observed.set(*role, self.look(rollout, *role).await?);
+            }
+            Ok(observed)
+        })
+    }
+
+    fn apply<'a>(&'a self, rollout: &'a str, role: Role, target: &'a Target) -> Answer<'a, ()> {
+        Box::pin(self.tell(rollout, role, target))
+    }
+}
