@@ -5,6 +5,7 @@
 //! * [`accept`], [`accept_rollout`]: from what was written to what it means, or why not and at which field.
 //! * [`document`]: a file of many documents, each read for itself, so that one mistake does not take the others down.
 //! * [`tree`]: where in the text each field is: for messages, and for editing weights in place.
+//! * `rules`: what the CRDs refuse beyond types.
 //! * [`nearest`]: the name someone probably meant.
 
 pub mod accept;
@@ -17,6 +18,7 @@ pub mod judgment;
 pub mod nearest;
 pub mod percent;
 pub mod rollout;
+mod rules;
 pub mod traffic_split;
 pub mod tree;
 

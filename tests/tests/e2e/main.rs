@@ -6,6 +6,7 @@ mod assignment;
 mod backwards;
 mod config;
 mod counts;
+mod crds;
 mod envoy_yaml;
 mod harness;
 mod hostile;
