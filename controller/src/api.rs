@@ -6,6 +6,7 @@
 //! * [`document`]: a file of many documents, each read for itself, so that one mistake does not take the others down.
 //! * [`object`]: an object of the Kubernetes API, by the same rules.
 //! * [`tree`]: where in the text each field is: for messages, and for editing weights in place.
+//! * `rules`: what the CRDs refuse beyond types.
 //! * [`nearest`]: the name someone probably meant.
 
 pub mod accept;
@@ -19,6 +20,7 @@ pub mod nearest;
 pub mod object;
 pub mod percent;
 pub mod rollout;
+mod rules;
 pub mod traffic_split;
 pub mod tree;
 

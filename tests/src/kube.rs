@@ -165,7 +165,7 @@ impl Cluster {
         Ok(name)
     }
 
-    /// Installs the CRDs that `sluicegate crds` prints; once is enough, more often does no harm.
+    /// Installs the CRDs and the policy that `sluicegate crds` prints; once is enough, more often does no harm.
     ///
     /// # Errors
     /// When the API refuses them.
@@ -173,8 +173,11 @@ impl Cluster {
         let output = Command::new(paths::controller()?).arg("crds").output().context("cannot run sluicegate crds")?;
         let crds = said(&["crds"], &output)?;
         self.kubectl_with(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &crds)?;
-        self.kubectl_with(&["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"], &crds)?;
-        Ok(())
+        let all =
+            ["trafficsplits", "canarydeploys", "canarytests", "judgments"].map(|it| format!("crd/{it}.sluicegate.dev"));
+        let mut args = vec!["wait", "--for=condition=Established", "--timeout=60s"];
+        args.extend(all.iter().map(String::as_str));
+        self.kubectl(&args).map(drop)
     }
 
     /// Ends a part as a crash would.

@@ -3,7 +3,8 @@
 use super::{
     judge::{InconclusiveKind, JudgeSpec},
     percent::{any_object, list_of_any},
-    rollout::{SplitEntry, StepEntry, WebhookSpec, WorkloadsSpec},
+    rollout::{SplitEntry, StepEntry, WebhookSpec, WorkloadsSpec, images},
+    rules,
 };
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -32,16 +33,20 @@ use std::collections::BTreeMap;
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::DEPLOY))]
 pub struct CanaryDeploySpec {
     /// The Deployment that is main; `-baseline` and `-canary` are its copies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 54), extend("x-kubernetes-validations" = rules::LABEL))]
     pub workload: Option<String>,
     /// Container name to image: the new version of a Deployment. Changing this starts a rollout. Exactly one of
     /// `images` and `version` is given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "images")]
     pub images: BTreeMap<String, String>,
     /// The new version by a name that the user's own command knows. Changing this starts a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::VERSION))]
     pub version: Option<String>,
     /// The user's own command that looks after the pods, in a folder. Unless given, in a folder: weights move, pods
     /// are taken as given.
@@ -57,18 +62,22 @@ pub struct CanaryDeploySpec {
     pub steps: Vec<StepEntry>,
     /// How long each step lasts at least, once all proxies have its weights. Unless given: 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub hold: Option<String>,
     /// What makes a step good. Unless given: no more errors than the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judge: Option<JudgeSpec>,
     /// How the way back begins. Unless given: fast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "fast"))]
     pub rollback: Option<RollbackKind>,
     /// How long to look on after promotion. Unless given: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub watch: Option<String>,
     /// How long pods may take to get ready at each step before it is rolled back. Unless given: 10m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub deadline: Option<String>,
     /// What to do about proxies that do not ack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,6 +108,7 @@ pub enum RollbackKind {
 pub struct AcksSpec {
     /// How long they may take. Unless given: 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub timeout: Option<String>,
     /// And then. Unless given: hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]

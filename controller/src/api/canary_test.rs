@@ -2,7 +2,8 @@
 
 use super::{
     percent::{Percent, any_object, list_of_any},
-    rollout::{SplitEntry, WorkloadsSpec},
+    rollout::{SplitEntry, WorkloadsSpec, images},
+    rules,
 };
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -29,15 +30,19 @@ use std::collections::BTreeMap;
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::TEST))]
 pub struct CanaryTestSpec {
     /// The Deployment that is main; `-canary` is its copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 54), extend("x-kubernetes-validations" = rules::LABEL))]
     pub workload: Option<String>,
     /// Container name to image: the version of a Deployment to try. Exactly one of `images` and `version` is given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "images")]
     pub images: BTreeMap<String, String>,
     /// The version to try by a name that the user's own command knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::VERSION))]
     pub version: Option<String>,
     /// The user's own command that looks after the pods, in a folder. Unless given, in a folder: weights move, pods
     /// are taken as given.
@@ -55,6 +60,7 @@ pub struct CanaryTestSpec {
     pub replicas: Option<u32>,
     /// When it ends by itself, from the moment all proxies have the weight. Unless given: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub duration: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! `kind: Judgment` as people and the controller write it.
 
-use super::percent::any_object;
+use super::{percent::any_object, rules};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,14 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::JUDGMENT))]
 pub struct JudgmentSpec {
     /// The CanaryDeploy: `name`, or `namespace/name`.
+    #[schemars(length(max = 127), extend("x-kubernetes-validations" = rules::ROLLOUT))]
     pub rollout: String,
     /// The version it is about. Unless given: the one that is rolled out when this is first read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub version: Option<String>,
     /// The step it is about, counting from 1. Unless given: the one that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +44,7 @@ pub struct JudgmentSpec {
     pub decision: Option<DecisionKind>,
     /// Who decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub by: Option<String>,
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

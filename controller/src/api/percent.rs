@@ -107,7 +107,7 @@ pub(super) fn any(_: &mut SchemaGenerator) -> Schema {
 
 /// A list of those.
 pub(super) fn list_of_any(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "maxItems": 100, "items": { "x-kubernetes-preserve-unknown-fields": true } })
+    json_schema!({ "type": "array", "minItems": 1, "maxItems": 100, "items": { "x-kubernetes-preserve-unknown-fields": true } })
 }
 
 /// An object with whatever is in it.

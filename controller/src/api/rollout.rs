@@ -1,7 +1,10 @@
 //! What `kind: CanaryDeploy` and `kind: CanaryTest` have in common, as people write it.
 
-use super::percent::{Percent, PercentVisitor, any, list_of_any};
-use schemars::JsonSchema;
+use super::{
+    percent::{Percent, PercentVisitor, any, list_of_any},
+    rules,
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -20,6 +23,7 @@ pub struct WorkloadsSpec {
     pub command: Vec<String>,
     /// How long each run may take, such as 30s. Unless given: 30s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub timeout: Option<String>,
 }
 
@@ -87,6 +91,7 @@ pub struct FullStep {
     pub weight: Percent,
     /// How long the step lasts at least once all proxies have its weights. Unless given: `hold` of the rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub hold: Option<String>,
     /// Who decides that the step is good. Unless given: auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,11 +187,13 @@ impl WebhookPhase {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookSpec {
     /// Where: http or https.
+    #[schemars(length(max = 2048), extend("x-kubernetes-validations" = rules::URL))]
     pub url: String,
     /// When. Phases that begin with `before` are gates: the rollout goes on when the answer is 2xx.
     pub phase: WebhookPhase,
     /// How long each try may take. Unless given: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub timeout: Option<String>,
     /// How often it is tried again after a broken connection, 5xx or 429. Unless given: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,8 +201,19 @@ pub struct WebhookSpec {
     pub retries: Option<u32>,
     /// A file with the key that signs the body (HMAC-SHA256, header `x-sluicegate-signature`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::FILE))]
     pub secret_file: Option<String>,
     /// A PEM file with the certificates to trust, instead of the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::FILE))]
     pub ca_file: Option<String>,
+}
+
+/// The schema of container name to image.
+pub(super) fn images(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64, "minProperties": 1,
+        "additionalProperties": { "type": "string", "maxLength": 1024 },
+        "x-kubernetes-validations": rules::IMAGES,
+    })
 }

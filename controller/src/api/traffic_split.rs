@@ -1,6 +1,6 @@
 //! `kind: TrafficSplit` as people write it.
 
-use super::percent::any_object;
+use super::{percent::any_object, rules};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::SPLIT))]
 pub struct TrafficSplitSpec {
     /// Where requests can go, 1 to 16 of them. The order matters when weights change: a subset at either end grows and
     /// shrinks only against its neighbour, so list canary, main, baseline.
@@ -32,14 +33,16 @@ pub struct TrafficSplitSpec {
     /// The subset whose requests go out without the subset header, and where requests go when nothing is known.
     /// Unless given: `main` if there is a subset of that name, otherwise the first one listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub default: Option<String>,
     /// Hosts whose requests this split decides, for filters that serve many splits: lower-case names, exact or
     /// beginning with `*.`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 256), inner(length(max = 253)), extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = rules::HOSTS))]
     pub hosts: Vec<String>,
     /// How a request gets its subset. Unless given: even.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "even"))]
     pub assignment: Option<AssignmentKind>,
     /// What `assignment: sticky` goes by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +60,7 @@ pub struct TrafficSplitSpec {
     pub write_default: Option<bool>,
     /// How the outcome of a request is read. Unless given: http.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "http"))]
     pub protocol: Option<ProtocolKind>,
 }
 
@@ -65,6 +69,7 @@ pub struct TrafficSplitSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubsetEntry {
     /// A DNS label: the value of the subset header.
+    #[schemars(length(max = 63), extend("x-kubernetes-validations" = rules::LABEL))]
     pub name: String,
     /// Its share, relative to the sum of all weights.
     #[schemars(with = "i64", range(min = 0, max = 4_294_967_295_u64))]
@@ -87,18 +92,22 @@ pub enum AssignmentKind {
 /// What stickiness goes by: exactly one of `header`, `cookie` and `sourceAddress`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::STICKY))]
 pub struct StickySpec {
     /// The value of this header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::HEADER))]
     pub header: Option<String>,
     /// The value of this cookie, which is issued to clients that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<CookieEntry>,
     /// The client's address as Envoy trusts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::ONLY_TRUE))]
     pub source_address: Option<bool>,
     /// Different salts pick different users. Unless given: the split's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub salt: Option<String>,
 }
 
@@ -107,25 +116,31 @@ pub struct StickySpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CookieEntry {
     /// Its name.
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::COOKIE))]
     pub name: String,
     /// How long an issued cookie lives, such as 24h or 30d. Unless given: until the browser closes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub ttl: Option<String>,
 }
 
 /// Requests that match get this subset whatever the weights are: `value` and exactly one of `header` and `cookie`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = rules::OVERRIDE))]
 pub struct OverrideEntry {
     /// The header to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::HEADER))]
     pub header: Option<String>,
     /// The cookie to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::COOKIE))]
     pub cookie: Option<String>,
     /// What it must equal, byte by byte.
     pub value: String,
     /// The subset of a request that matches.
+    #[schemars(length(max = 63))]
     pub subset: String,
 }
 

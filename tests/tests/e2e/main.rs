@@ -7,6 +7,7 @@ mod backwards;
 mod cluster;
 mod config;
 mod counts;
+mod crds;
 mod envoy_yaml;
 mod harness;
 mod hostile;
