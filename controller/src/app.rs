@@ -62,6 +62,8 @@ pub struct Config {
     pub report_interval: Duration,
 }
 
+type Standings = tokio::sync::watch::Receiver<kube::lease::Standing>;
+
 /// The tasks behind the ports.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -69,6 +71,8 @@ pub(crate) struct Work {
     pub(crate) store: JoinHandle<()>,
     /// End when the process closes.
     pub(crate) rest: Vec<JoinHandle<()>>,
+    /// Who leads, where there are several replicas.
+    pub(crate) standing: Option<Standings>,
 }
 
 /// A controller whose ports are bound and whose folder is read, not yet serving.
@@ -127,6 +131,9 @@ pub async fn build(config: Config) -> Result<Bound> {
         .route(SYNC_PATH, post(push::sync))
         .route(REPORT_PATH, post(report::report))
         .with_state(context.clone());
+    if let Some(standing) = work.standing.clone() {
+        proxy_router = proxy_router.layer(middleware::from_fn_with_state(standing, kube::relay::relay));
+    }
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
     }
@@ -162,14 +169,14 @@ async fn folder(
     let store = tokio::spawn(async move { drop(watched.await) });
     let (keeper, records) = (Keeper::Folder(dir), Records::Files(files));
     let rollouts = rollouts::run(context.clone(), Handle(commands), records, keeper, desks, context.wanted());
-    Ok(Work { store, rest: vec![tokio::spawn(rollouts)] })
+    Ok(Work { store, rest: vec![tokio::spawn(rollouts)], standing: None })
 }
 
 impl Bound {
     /// Serves until `stop` completes; then answers held polls, finishes writes and returns.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
         let Self { proxy, admin, context, commands, work, .. } = self;
-        let Work { mut store, rest } = work;
+        let Work { mut store, rest, .. } = work;
         info!(proxy_listen = %self.proxy_address, admin_listen = %self.admin_address, "listening");
         let proxy = tokio::spawn(proxy.0.serve(proxy.1, context.closing()));
         let admin = tokio::spawn(admin.0.serve(admin.1, context.closing()));

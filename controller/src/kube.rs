@@ -2,7 +2,7 @@
 //!
 //! In the order data meets it:
 //!
-//! * [`app`]: starts all of it.
+//! * `app`: starts all of it.
 //! * [`cluster`]: the way to the API server, what was last seen there, and the one door for writes.
 //! * [`lease`]: who may write.
 //! * [`watch`]: follows the objects of our kinds.
@@ -11,12 +11,14 @@
 //! * [`store`]: TrafficSplits in, generations into their status, changes out.
 //! * [`records`]: what is remembered of rollouts, in their status; and judgments.
 //! * [`report`]: the rest of a rollout's status, for people.
+//! * `relay`: from followers to the leader.
 
-pub mod app;
+pub(crate) mod app;
 pub mod cluster;
 pub mod fit;
 pub mod lease;
 pub mod records;
+pub(crate) mod relay;
 pub mod report;
 pub mod status;
 pub mod store;

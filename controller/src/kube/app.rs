@@ -61,13 +61,14 @@ pub(crate) async fn start(
     let standing = election.standing();
     let store = KubeStore::new(cluster.clone(), context.clone()).run(noticed, queue, standing.clone());
     let keeper = Keeper::Cluster(Deployments::new(cluster.clone(), place.role_label));
-    let lead = lead(context.clone(), Handle(commands), KubeRecords::new(cluster.clone()), keeper, desks, standing);
+    let lead =
+        lead(context.clone(), Handle(commands), KubeRecords::new(cluster.clone()), keeper, desks, standing.clone());
     let rest = vec![
         tokio::spawn(lead),
         tokio::spawn(report::run(cluster, context.clone())),
         tokio::spawn(election.run(context.closing())),
     ];
-    Ok(Work { store: tokio::spawn(store), rest })
+    Ok(Work { store: tokio::spawn(store), rest, standing: Some(standing) })
 }
 
 fn join(ip: &str, port: u16) -> String {

@@ -164,10 +164,16 @@ pub async fn ask<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> 
             return Err(ClusterError::There(what.to_owned()));
         }
         Ok(Err(kube::Error::Api(status))) => status.message.clone(),
-        Ok(Err(why)) => format!("the API server cannot be reached ({why})"),
+        Ok(Err(why)) => format!("the API server cannot be reached ({})", causes(&why)),
         Err(_) => format!("the API server did not answer within {} s", PATIENCE.as_secs()),
     };
     Err(ClusterError::Api { what: what.to_owned(), why })
+}
+
+/// An error with what is behind it.
+fn causes(why: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(why), |one| one.source()).map(ToString::to_string);
+    all.collect::<Vec<_>>().join(": ")
 }
 
 /// `namespace/name` of an object.

@@ -19,6 +19,8 @@ pub const FINALIZER: &str = "sluicegate.dev/rollout";
 const NOTED: &str = "sluicegate.dev/noted";
 /// The form this program writes.
 const FORMAT: u64 = 1;
+/// Writes that may or may not have got through are remembered up to so many.
+const DOUBTS: usize = 8;
 /// How often a write is tried that others get in the way of.
 const TRIES: usize = 8;
 
@@ -26,8 +28,9 @@ const TRIES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct KubeRecords {
     cluster: Cluster,
-    /// As last read or written here: whoever else writes it is another controller.
-    last: Arc<Mutex<HashMap<String, Value>>>,
+    /// As last read or written here; more than one when it is not known whether a write got through. Whoever else
+    /// writes it is another controller.
+    last: Arc<Mutex<HashMap<String, Vec<Value>>>>,
 }
 
 /// Whether the controller wrote this judgment.
@@ -37,6 +40,19 @@ pub fn is_ours(kind: Kind, object: &DynamicObject) -> bool {
 
 fn state(object: &DynamicObject) -> Option<&Value> {
     object.data.get("status")?.get("state").filter(|state| state.is_object())
+}
+
+/// The same with whole numbers written as such, which is what the API makes of them.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        Value::Array(all) => all.iter().map(plain).collect(),
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if number.is_f64() && whole.fract() == 0.0 && whole.abs() < 9e15 => json!(whole as i64),
+            _ => value.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 fn kind(machine: &Machine) -> Kind {
@@ -71,8 +87,14 @@ impl KubeRecords {
         Self { cluster, last: Arc::default() }
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<String, Value>> {
+    fn last(&self) -> MutexGuard<'_, HashMap<String, Vec<Value>>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there is what was read or written here.
+    fn is_ours_still(&self, name: &str, there: Option<&Value>) -> bool {
+        // A state that was wiped out is no other controller's doing; what is known here is written again.
+        there.is_none_or(|there| self.last().get(name).is_some_and(|known| known.contains(there)))
     }
 
     /// The names of all that are remembered.
@@ -86,7 +108,7 @@ impl KubeRecords {
         for kind in Kind::ROLLOUTS {
             let Some(object) = self.cluster.read(kind, name).await? else { continue };
             let Some(state) = state(&object) else { continue };
-            self.last().insert(name.to_owned(), state.clone());
+            self.last().insert(name.to_owned(), vec![plain(state)]);
             let damaged = |why| ClusterError::Api { what: kind.title(name), why };
             return parse(state).map(Some).map_err(damaged);
         }
@@ -106,8 +128,8 @@ impl KubeRecords {
                 // Deleted by force: what is left to do is done from memory.
                 return self.cluster.may_write();
             };
-            let known = self.last().get(name).cloned();
-            if state(&object) != known.as_ref() {
+            let there = state(&object).map(plain);
+            if !self.is_ours_still(name, there.as_ref()) {
                 let why = "another controller has written its state; this one stands still until it is restarted";
                 return Err(failed(why.to_owned()));
             }
@@ -115,9 +137,15 @@ impl KubeRecords {
             let written = if kept || object.metadata.deletion_timestamp.is_some() {
                 let mut status = object.data.get("status").cloned().unwrap_or_else(|| json!({}));
                 status["state"] = new.clone();
+                {
+                    let mut last = self.last();
+                    let known = last.entry(name.to_owned()).or_default();
+                    known.push(plain(&new));
+                    known.drain(..known.len().saturating_sub(DOUBTS));
+                }
                 let written = self.cluster.write_status(kind, &object, status).await;
                 if written.is_ok() {
-                    self.last().insert(name.to_owned(), new.clone());
+                    self.last().insert(name.to_owned(), vec![plain(&new)]);
                     return Ok(());
                 }
                 written

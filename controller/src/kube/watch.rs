@@ -16,7 +16,7 @@ use tracing::{info, warn};
 /// After an error the API server is asked again so much later, and longer each time …
 const FIRST: Duration = Duration::from_millis(200);
 /// … but not longer than this.
-const LAST: Duration = Duration::from_secs(5);
+const LAST: Duration = Duration::from_secs(2);
 
 /// What the store hears.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use sluicegate_core::wire::{Abilities, PROTOCOL, ProxyId, SYNC_PATH, Subscriptio
 use sluicegate_tests::client;
 use sluicegate_tests::kube::PATIENCE;
 use sluicegate_tests::poll;
+use std::net::SocketAddr;
 
 const HOSTS: &str = "  hosts: [www.example.com]\n";
 
@@ -16,10 +17,10 @@ fn owner() -> String {
 }
 
 /// What a proxy that knows nothing is answered.
-fn sync(world: &World) -> Result<Value> {
+pub(super) fn sync(world: &World, to: SocketAddr) -> Result<Value> {
     let request = SyncRequest {
         sluicegate: PROTOCOL,
-        proxy: ProxyId { epoch: 7, node: "test".to_owned(), plugin: "test".to_owned() },
+        proxy: ProxyId { epoch: 7, node: "splits-test".to_owned(), plugin: "test".to_owned() },
         version: "test".to_owned(),
         abilities: Abilities::default(),
         subscription: Subscription::Split(format!("{}/backend", world.namespace)),
@@ -28,7 +29,7 @@ fn sync(world: &World) -> Result<Value> {
         full: true,
         acks: Sorted::default(),
     };
-    let answer = client::post(world.controller.proxy, SYNC_PATH, &serde_json::to_vec(&request)?)?;
+    let answer = client::post(to, SYNC_PATH, &serde_json::to_vec(&request)?)?;
     ensure!(answer.status == 200, "{}", answer.text());
     answer.json()
 }
@@ -38,7 +39,7 @@ fn an_applied_split_reaches_the_proxies_and_its_status_says_so() -> Result<()> {
     let world = World::new("apply")?;
     world.apply(&backend(90, 10))?;
     let generation = world.until_weights("backend", &[90, 10])?;
-    let answer = sync(&world)?;
+    let answer = sync(&world, world.controller.proxy)?;
     ensure!(answer.to_string().contains("\"weight\":90"), "{answer}");
     let object = world.until("the status", "trafficsplits", "backend", |o| o["status"]["acked"].is_string())?;
     ensure!(object["status"]["generation"] == generation && object["status"]["weights"] == "v1=90 v2=10", "{object}");
