@@ -19,7 +19,11 @@ struct World {
 impl World {
     /// A controller with reports every 200 ms in a new namespace.
     fn new(prefix: &str) -> Result<Self> {
-        let cluster = kube::shared()?;
+        Self::on(kube::shared()?, prefix)
+    }
+
+    /// The same on a cluster of its own.
+    fn on(cluster: &'static Cluster, prefix: &str) -> Result<Self> {
         cluster.install_crds()?;
         let namespace = cluster.namespace(prefix)?;
         let controller = Controller::start_in(cluster.kubeconfig(), &namespace, &["--report-interval", "200ms"])?;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sluicegate_tests::controller::split_yaml;
 use sluicegate_tests::envoy::{Envoy, Options};
 use sluicegate_tests::envoy_config::{CONTROLLER_CLUSTER, Listener, Wasm, cluster};
-use sluicegate_tests::kube::PATIENCE;
 use sluicegate_tests::kube::stub::Health;
+use sluicegate_tests::kube::{Cluster, PATIENCE, Part};
 use sluicegate_tests::lab::WEB;
 use sluicegate_tests::paths;
 use sluicegate_tests::poll;
@@ -43,7 +43,10 @@ struct Stage {
 impl Stage {
     /// main at v1 with this many pods, and a rollout of v1 that has nothing to do.
     fn new(prefix: &str, replicas: u32, more: &str) -> Result<Self> {
-        let world = World::new(prefix)?;
+        Self::in_world(World::new(prefix)?, replicas, more)
+    }
+
+    fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
         world.apply(&deployment("hello:v1", replicas))?;
         let split = split_yaml("hello", &[("canary", 0), ("main", 100), ("baseline", 0)], "");
         world.apply(&split.replace("default: canary", "default: main"))?;
@@ -178,4 +181,30 @@ fn a_controller_killed_again_and_again_completes_the_rollout() -> Result<()> {
     load.stop_clean()?;
     ensure!(stage.seen("hello")? == (3, "hello:v2".into()));
     Ok(())
+}
+
+#[test]
+fn an_api_server_that_is_away_for_longer_than_the_lease_costs_no_request_and_no_step() -> Result<()> {
+    // One of its own: the others need theirs. It ends with this process.
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()?));
+    let stage = Stage::in_world(World::on(cluster, "away")?, 2, MANUAL)?;
+    let load = stage.load()?;
+    stage.world.apply(&manual(&deploy("hello:v2", MANUAL)))?;
+    stage.until_with("Hold", |o| o["status"]["step"] == "1/2")?;
+    cluster.kill(Part::ApiServer);
+    let since = std::time::Instant::now();
+    poll::until("the lease to run out", PATIENCE, || {
+        // The controller goes on telling what is in force.
+        let weights = stage.world.controller.json(&format!("/v1/splits/{}/hello", stage.world.namespace));
+        let weights = weights.map_err(|why| format!("{why:#}"))?;
+        let told = weights["subsets"][0]["weight"] == 10 && weights["acked"] == weights["live"];
+        if told && since.elapsed() > Duration::from_secs(17) { Ok(()) } else { Err(weights.to_string()) }
+    })?;
+    cluster.restart(Part::ApiServer)?;
+    stage.world.until_weights("hello", &[10, 80, 10])?;
+    poll::until("the rollout to be led again", PATIENCE, || stage.say("continue").map_err(|why| format!("{why:#}")))?;
+    stage.until_with("Hold", |o| o["status"]["step"] == "2/2")?;
+    poll::until("the second decision", PATIENCE, || stage.say("continue").map_err(|why| format!("{why:#}")))?;
+    stage.until("Promoted")?;
+    load.stop_clean().map(drop)
 }
