@@ -6,7 +6,7 @@ use crate::{
     context::{Context, Desk},
     listen::{Port, TlsFiles, token, token::TokenFile},
     push, report,
-    rollouts::{self, Desks, record::Records},
+    rollouts::{self, Desks, engine::Tools, record::Records},
     store::{Command, Handle, file::FolderStore, watch},
 };
 use anyhow::{Context as _, Result, bail};
@@ -91,9 +91,8 @@ pub async fn build(config: Config) -> Result<Bound> {
     context.lock().loaded = true;
     let store = tokio::spawn(watch::run(store, dir.clone(), commands.clone(), queue, clock));
     let desks = Desks::default();
-    let rollouts =
-        rollouts::run(context.clone(), Handle(commands.clone()), records, dir, desks.clone(), context.wanted());
-    let rollouts = tokio::spawn(rollouts);
+    let tools = Tools { context: context.clone(), store: Handle(commands.clone()), records, folder: dir };
+    let rollouts = tokio::spawn(rollouts::run(tools, desks.clone()));
 
     let mut proxy_router = Router::new()
         .route(SYNC_PATH, post(push::sync))

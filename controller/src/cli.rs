@@ -5,6 +5,7 @@
 mod client;
 mod crds;
 mod describe;
+mod evidence;
 mod get;
 mod rollout;
 mod say;

@@ -39,6 +39,19 @@ impl Controller {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(files: &[(&str, &str)], args: &[&str]) -> Result<Self> {
+        Self::start_in(files, args, None)
+    }
+
+    /// The same with a state folder on a file system of its own that holds so many KiB; see [`Self::state`]. Fails where
+    /// this user may not make namespaces.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on_small_disk(files: &[(&str, &str)], args: &[&str], kib: u32) -> Result<Self> {
+        Self::start_in(files, args, Some(kib))
+    }
+
+    fn start_in(files: &[(&str, &str)], args: &[&str], disk: Option<u32>) -> Result<Self> {
         let dir = Arc::new(paths::scratch("controller")?);
         fs::create_dir(dir.path().join("splits"))?;
         fs::create_dir(dir.path().join("state"))?;
@@ -46,7 +59,7 @@ impl Controller {
             paths::write_atomically(&dir.path().join("splits").join(name), yaml)?;
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::launch(dir, any, any, args, 1)
+        Self::launch(dir, any, any, args, 1, disk)
     }
 
     /// Starts it again on the same folders and ports, after [`Self::kill`] or [`Self::stop`].
@@ -63,12 +76,22 @@ impl Controller {
     /// As [`Self::start`].
     pub fn restart_with(&mut self, args: &[&str]) -> Result<()> {
         self.process.kill();
-        *self = Self::launch(Arc::clone(&self.dir), self.proxy, self.admin, args, self.starts + 1)?;
+        *self = Self::launch(Arc::clone(&self.dir), self.proxy, self.admin, args, self.starts + 1, None)?;
         Ok(())
     }
 
-    fn launch(dir: Arc<TempDir>, proxy: SocketAddr, admin: SocketAddr, args: &[&str], starts: u32) -> Result<Self> {
-        let mut command = Command::new(paths::controller()?);
+    fn launch(
+        dir: Arc<TempDir>,
+        proxy: SocketAddr,
+        admin: SocketAddr,
+        args: &[&str],
+        starts: u32,
+        disk: Option<u32>,
+    ) -> Result<Self> {
+        let mut command = match disk {
+            None => Command::new(paths::controller()?),
+            Some(kib) => small_disk(&dir.path().join("state"), kib)?,
+        };
         command.arg("serve").arg("--dir").arg(dir.path().join("splits")).arg("--state").arg(dir.path().join("state"));
         command.args(["--proxy-listen", &proxy.to_string(), "--admin-listen", &admin.to_string()]).args(args);
         command.env("NO_COLOR", "1");
@@ -93,6 +116,14 @@ impl Controller {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// The same as the process sees it, whatever is mounted there for it alone.
+    #[must_use]
+    pub fn own_state(&self) -> PathBuf {
+        let state = self.state();
+        let below = state.strip_prefix("/").unwrap_or(&state);
+        PathBuf::from(format!("/proc/{}/root", self.process.pid())).join(below)
     }
 
     /// Writes a file into its folder, whole at once.
@@ -157,6 +188,15 @@ impl Controller {
     pub fn write_split(&self, name: &str, subsets: &[(&str, u64)], extra: &str) -> Result<()> {
         self.write(&format!("{name}.yaml"), &split_yaml(name, subsets, extra))
     }
+}
+
+/// The program behind a mount of so many KiB at `state` that nobody else sees.
+fn small_disk(state: &Path, kib: u32) -> Result<Command> {
+    let mount = r#"mount -t tmpfs -o "size=$1k" tmpfs "$2" && shift 2 && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh", &kib.to_string()]).arg(state);
+    command.arg(paths::controller()?);
+    Ok(command)
 }
 
 /// The YAML of a `TrafficSplit`: see [`Controller::write_split`].

@@ -1,97 +1,77 @@
 //! One rollout's task: looks, steps the machine, writes its state down, carries out its effects.
+//!
+//! * [`orders`]: what persons say to it.
+//! * [`keep`]: its state, written down, and what is told of it.
+
+pub mod keep;
+pub mod orders;
 
 use super::{
     Found, Wanted,
+    gates::{self, Gate, Gates},
+    hands::Hands,
     machine::Machine,
+    readings::Readings,
     record::{Record, Records},
     sight,
-    view::{self, View},
+    teller::Teller,
+    view::View,
+    windows::Windows,
+    words,
 };
 use crate::{
-    api::accept_rollout::CommandLine,
     context::Context,
     store::{self, Driven},
-    workloads::{Observed, Role, Target, Workloads, command, given::Given},
+    workloads::{Role, Target},
 };
-use serde_json::json;
+use orders::Order;
 use sluicegate_core::{
-    counts::Counts,
-    judge::window::Window,
     latency::Histogram,
-    rollout::{
-        Observation,
-        command::{Command, Refused},
-        deploy::{By, Why},
-        desired::Effect,
-    },
+    rollout::{Observation, desired::Effect},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 /// How often it looks around when nothing wakes it.
 const TURN: Duration = Duration::from_millis(250);
-/// Pods are looked at this often while they are waited for …
-const PODS: Duration = Duration::from_millis(500);
-/// … and this often otherwise.
-const PODS_IDLE: Duration = Duration::from_secs(5);
-/// Length of a window of evidence: the proxies report once a second.
-const WINDOW: Duration = Duration::from_secs(1);
 /// Evidence is written down at least this often; a crash loses no more of it.
 const SAVE: Duration = Duration::from_secs(5);
 /// After a restart proxies have so long to come back before those that do not are taken for gone.
 const RETURN: Duration = Duration::from_secs(30);
+/// More phases than any rollout passes without waiting for something.
+const PHASES: usize = 16;
 
-/// What a person says to a rollout.
-#[derive(Debug)]
-pub struct Order {
-    /// What.
-    pub command: Command,
-    /// The step it is about, counting from 0.
-    pub about: Option<usize>,
-    /// Who says so.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// What became of it.
-    pub reply: oneshot::Sender<Result<(), OrderError>>,
-}
-
-/// Why an order was not carried out. Nothing has changed then.
-#[derive(Debug, thiserror::Error)]
-pub enum OrderError {
-    /// Not now.
-    #[error("{rollout}: {why}")]
-    Refused {
-        /// Which rollout.
-        rollout: String,
-        /// Why not.
-        why: Refused,
-    },
-    /// It could not be written down.
-    #[error("{0}; nothing has changed")]
-    Disk(String),
+/// Everything an engine works with.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// The shared state.
+    pub context: Context,
+    /// Who publishes weights.
+    pub store: store::Handle,
+    /// Where states and judgments are written down.
+    pub records: Records,
+    /// What relative paths in documents are seen from.
+    pub folder: PathBuf,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Engine {
     name: String,
-    context: Context,
-    store: store::Handle,
-    records: Records,
-    folder: PathBuf,
+    tools: Tools,
     spec: watch::Receiver<Option<Found>>,
     orders: mpsc::Receiver<Order>,
     record: Option<Record>,
-    workloads: Option<(Option<CommandLine>, Arc<dyn Workloads>)>,
-    pods: Observed,
-    /// When pods are to be looked at again.
-    look_at: Duration,
-    /// Where the window under way began: when, canary and baseline.
-    window: Option<(Duration, Counts, Counts)>,
+    wake: Arc<Notify>,
+    hands: Hands,
+    gates: Gates,
+    teller: Teller,
+    readings: Readings,
+    windows: Windows,
     /// Until then proxies may still be on their way back.
     returning: Option<Duration>,
+    /// What went wrong in this turn.
     trouble: Option<String>,
     saved: Duration,
 }
@@ -100,26 +80,23 @@ impl Engine {
     /// Not yet running.
     pub fn new(
         name: String,
-        context: Context,
-        store: store::Handle,
-        records: Records,
-        folder: PathBuf,
+        tools: Tools,
         spec: watch::Receiver<Option<Found>>,
         orders: mpsc::Receiver<Order>,
     ) -> Self {
+        let wake = Arc::new(Notify::new());
         Self {
+            hands: Hands::new(name.clone(), Arc::clone(&wake)),
+            gates: Gates::new(Arc::clone(&wake)),
+            teller: Teller::new(Arc::clone(&wake)),
+            readings: Readings::new(Arc::clone(&wake)),
+            windows: Windows::default(),
             name,
-            context,
-            store,
-            records,
-            folder,
+            tools,
             spec,
             orders,
             record: None,
-            workloads: None,
-            pods: Observed::default(),
-            look_at: Duration::ZERO,
-            window: None,
+            wake,
             returning: None,
             trouble: None,
             saved: Duration::ZERO,
@@ -128,40 +105,35 @@ impl Engine {
 
     /// Until the rollout is gone or the process closes.
     pub async fn run(mut self) {
-        match self.records.load(&self.name) {
+        match self.tools.records.load(&self.name) {
             Ok(record) => self.record = record,
             Err(why) => {
                 // Going on without would begin anew under traffic.
                 warn!(rollout = self.name, %why, "rollout stands still");
                 self.trouble = Some(why.to_string());
                 self.publish();
-                let mut closing = self.context.closing();
+                let mut closing = self.tools.context.closing();
                 // Fails only when the context is gone, which ends us as well.
                 let _ = closing.wait_for(|closing| *closing).await;
                 return;
             }
         }
-        self.returning = self.record.as_ref().map(|_| self.context.clock.now().at + RETURN);
-        let (mut settled, mut closing) = (self.context.settled(), self.context.closing());
+        self.returning = self.record.as_ref().map(|_| self.now() + RETURN);
+        let (mut settled, mut closing) = (self.tools.context.settled(), self.tools.context.closing());
         loop {
             // What is cut off here is begun again after the restart: states are written in one piece, effects repeat.
             tokio::select! {
                 () = self.turn() => {}
                 _ = closing.wait_for(|closing| *closing) => return,
             }
-            // Not while a split could not be let go: nobody would be left to do it.
-            let gone = self.record.as_ref().is_some_and(|r| r.machine.is_gone()) && self.trouble.is_none();
-            if gone || (self.record.is_none() && self.spec.borrow().is_none()) {
-                if let Err(why) = self.records.remove(&self.name) {
-                    warn!(rollout = self.name, %why, "a rollout that is gone cannot be forgotten");
-                }
-                self.context.lock().rollouts.remove(&self.name);
-                info!(rollout = self.name, "rollout gone");
-                return;
+            if self.is_over() {
+                return self.forget();
             }
+            let acks = self.record.as_ref().is_some_and(|record| record.machine.waits_for_acks());
             tokio::select! {
                 () = tokio::time::sleep(TURN) => {}
-                changed = settled.changed() => if changed.is_err() { return },
+                () = self.wake.notified() => {}
+                changed = settled.changed(), if acks => if changed.is_err() { return },
                 changed = self.spec.changed() => if changed.is_err() { return },
                 Some(order) = self.orders.recv() => self.obey(order),
                 _ = closing.wait_for(|closing| *closing) => return,
@@ -169,243 +141,145 @@ impl Engine {
         }
     }
 
+    fn is_over(&self) -> bool {
+        match &self.record {
+            // Not while a split could not be let go: nobody would be left to do it.
+            Some(record) => record.machine.is_gone() && self.trouble.is_none() && record.outbox.is_empty(),
+            None => self.spec.borrow().is_none(),
+        }
+    }
+
+    fn forget(self) {
+        if let Err(why) = self.tools.records.remove(&self.name) {
+            warn!(rollout = self.name, %why, "a rollout that is gone cannot be forgotten");
+        }
+        self.tools.context.lock().rollouts.remove(&self.name);
+        info!(rollout = self.name, "rollout gone");
+    }
+
     /// Looks, steps as far as it goes, and carries out what follows.
     async fn turn(&mut self) {
         self.trouble = None;
-        let now = self.context.clock.now();
         self.prepare().await;
-        if now.at >= self.look_at {
-            self.look().await;
-        }
-        if self.record.is_none() && !self.begin() {
-            return self.publish();
-        }
-        self.take_window(now.at);
-        for _ in 0..16 {
-            match self.advance() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(why) => {
-                    self.trouble = Some(why);
-                    return self.publish();
-                }
+        let waiting = self.record.as_ref().is_none_or(|record| record.machine.waits_for_pods());
+        self.hands.turn(waiting, self.now());
+        if self.record.is_some() || self.begin() {
+            let stepped = self.heed().and_then(|()| self.observe()).and_then(|()| self.advance());
+            match stepped {
+                Ok(()) => self.carry_out().await,
+                Err(why) => self.trouble = Some(why),
             }
         }
-        self.carry_out().await;
         self.publish();
     }
 
     /// Makes sure that somebody looks after the pods.
     async fn prepare(&mut self) {
-        let command = match (&self.record, self.spec.borrow().as_ref().map(|f| &f.wanted)) {
-            (_, Some(Wanted::Deploy(deploy))) => deploy.command.clone(),
-            (_, Some(Wanted::Test(test))) => test.command.clone(),
-            (Some(Record { machine: Machine::CanaryDeploy { spec, .. }, .. }), None) => spec.command.clone(),
-            (Some(Record { machine: Machine::CanaryTest { spec, .. }, .. }), None) => spec.command.clone(),
+        let found = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
+        let (command, main) = match (&self.record, &found) {
+            (Some(record), _) => {
+                let newest = found.as_ref().map_or(record.machine.command_line(), Wanted::command_line);
+                (newest.cloned(), record.machine.main())
+            }
+            // What runs is what was wanted first.
+            (None, Some(wanted)) => (wanted.command_line().cloned(), Target { version: wanted.version(), replicas: 1 }),
             (None, None) => return,
         };
-        if self.workloads.as_ref().is_some_and(|(known, _)| *known == command) {
-            return;
-        }
-        let workloads: Arc<dyn Workloads> = match &command {
-            Some(line) => Arc::new(command::Command::new(&line.command, self.folder.clone(), line.timeout)),
-            None => {
-                let given = Given::new();
-                // What runs is what was wanted first, or what is remembered.
-                let main = match (&self.record, self.spec.borrow().as_ref().map(|f| &f.wanted)) {
-                    (Some(record), _) => record.machine.main(),
-                    (None, Some(Wanted::Deploy(d))) => Target { version: d.version.clone(), replicas: 1 },
-                    _ => Target { version: String::new(), replicas: 1 },
-                };
-                // It only notes what it is told, and has nothing to fail by.
-                let _ = given.apply(&self.name, Role::Main, &main).await;
-                Arc::new(given)
-            }
-        };
-        self.workloads = Some((command, workloads));
-        self.look_at = Duration::ZERO;
-    }
-
-    async fn look(&mut self) {
-        let Some((_, workloads)) = self.workloads.clone() else { return };
-        let seen = workloads.observe(&self.name, &Role::ALL).await;
-        let often = self.record.as_ref().is_none_or(|r| r.machine.waits_for_pods());
-        self.look_at = self.context.clock.now().at + if often { PODS } else { PODS_IDLE };
-        match seen {
-            Ok(pods) => self.pods = pods,
-            Err(why) => {
-                self.pods = Observed::default();
-                self.trouble = Some(why.to_string());
-            }
-        }
+        self.hands.prepare(command, &self.tools.folder, main).await;
     }
 
     /// The first state of a rollout nobody remembers.
     fn begin(&mut self) -> bool {
         let Some(found) = self.spec.borrow().clone() else { return false };
-        let running = self.pods.main.as_ref().map(|main| main.version.clone());
-        if let (Wanted::Deploy(_), None) = (&found.wanted, running.as_deref().filter(|v| !v.is_empty())) {
-            self.trouble.get_or_insert_with(|| "main is not there, so there is nothing to roll out against".to_owned());
+        let Some(main) = &self.hands.pods.main else { return false };
+        if matches!(found.wanted, Wanted::Deploy(_)) && main.version.is_empty() {
+            self.trouble = Some("main is not there, so there is nothing to roll out against".to_owned());
             return false;
         }
-        let now = self.wall_ms();
-        let machine = Machine::new(&found.wanted, running.unwrap_or_default(), now);
-        self.record = Some(Record { machine, file: found.file, proxies: 0 });
+        let machine = Machine::new(&found.wanted, main.version.clone(), self.wall_ms());
+        self.record = Some(Record::new(machine, found.file));
         true
+    }
+
+    /// Since the process began.
+    fn now(&self) -> Duration {
+        self.tools.context.clock.now().at
     }
 
     /// Unix ms: what states are dated by, since they outlive the process.
     fn wall_ms(&self) -> u64 {
-        self.context.clock.now().wall.as_millisecond().max(0) as u64
+        self.tools.context.clock.now().wall.as_millisecond().max(0) as u64
+    }
+
+    fn is_returning(&self) -> bool {
+        self.returning.is_some_and(|until| self.now() < until)
     }
 
     fn seen(&self, record: &Record) -> Observation {
-        let now = self.context.clock.now().at;
-        let expected = if self.returning.is_some_and(|until| now < until) { record.proxies.max(1) } else { 1 };
-        let inner = self.context.lock();
+        let expected = if self.is_returning() { record.proxies.max(1) } else { 1 };
+        let inner = self.tools.context.lock();
         let splits = record.machine.splits().iter().map(|name| sight::split(&inner, name, expected)).collect();
-        let [main, baseline, canary] = Role::ALL.map(|role| self.pods.get(role).cloned());
+        let [main, baseline, canary] = Role::ALL.map(|role| self.hands.pods.get(role).cloned());
         Observation { main, baseline, canary, splits, verdict: record.machine.verdict() }
     }
 
-    fn take_window(&mut self, now: Duration) {
-        let Some(record) = &mut self.record else { return };
+    /// Takes in what was counted and what metrics say.
+    fn observe(&mut self) -> Result<(), String> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        if let Some(reading) = self.readings.turn(&record.machine, &self.tools.folder, self.tools.context.clock.now()) {
+            let machine = record.machine.read(reading);
+            return self.keep(|record| record.machine = machine);
+        }
         if !record.machine.is_compared() {
-            self.window = None;
-            return;
+            self.windows.stop();
+            return Ok(());
         }
         let splits = record.machine.splits();
-        let (canary, baseline, missing) = {
-            let inner = self.context.lock();
-            let counts = |role| sight::counts(&inner, splits.iter().map(String::as_str), role);
-            let missing = sight::missing(&inner, splits.iter().map(String::as_str), now);
-            (counts(Role::Canary), counts(Role::Baseline), missing)
-        };
-        let Some((began, canary_then, baseline_then)) = &self.window else {
-            self.window = Some((now, canary, baseline));
-            return;
-        };
-        if now.saturating_sub(*began) < WINDOW {
-            return;
-        }
-        let grown = (canary.since(canary_then), baseline.since(baseline_then));
-        if let (Machine::CanaryDeploy { evidence: Some(evidence), .. }, (Some(canary), Some(baseline))) =
-            (&mut record.machine, grown)
+        let Machine::CanaryDeploy { evidence, .. } = &mut record.machine else { return Ok(()) };
+        let window = self.windows.take(&self.tools.context, &splits, evidence.as_ref().map(|e| e.rules()));
+        if let (Some(window), Some(evidence)) = (window, evidence)
+            && let Err(why) = evidence.observe(&window)
         {
-            let window = Window::of(evidence.rules(), &canary, &baseline, missing);
-            if let Err(why) = evidence.observe(&window) {
-                warn!(rollout = self.name, %why, "a window of evidence is left out");
+            warn!(rollout = self.name, %why, "a window of evidence is left out");
+        }
+        match self.now().saturating_sub(self.saved) >= SAVE {
+            true => self.keep(|_| ()),
+            false => Ok(()),
+        }
+    }
+
+    /// Steps the machine as far as it goes; each state is written down before anything follows from it.
+    fn advance(&mut self) -> Result<(), String> {
+        for _ in 0..PHASES {
+            let Some(record) = &self.record else { return Ok(()) };
+            let (seen, before) = (self.seen(record), self.main_latencies(record));
+            let wanted = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
+            let next = record.machine.step(wanted.as_ref(), &seen, &before, self.wall_ms());
+            let Some(next) = next.map_err(|why| why.to_string())? else { return Ok(()) };
+            if !self.may_pass(&next) {
+                return Ok(());
             }
+            self.judged(&next)?;
+            self.keep(|record| record.machine = next)?;
         }
-        self.window = Some((now, canary, baseline));
-        if now.saturating_sub(self.saved) >= SAVE {
-            let machine = record.machine.clone();
-            if let Err(why) = self.keep(machine) {
-                self.trouble = Some(why);
-            }
-        }
-    }
-
-    /// One step of the machine, written down before anything follows from it.
-    fn advance(&mut self) -> Result<bool, String> {
-        let Some(record) = self.record.clone() else { return Ok(false) };
-        let seen = self.seen(&record);
-        let wanted = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
-        let now = self.wall_ms();
-        let before = self.main_latencies(&record);
-        let stepped = record.machine.step(wanted.as_ref(), &seen, &before, now).map_err(|why| why.to_string())?;
-        let Some(machine) = stepped else { return Ok(false) };
-        self.judged(&record.machine, &machine).map_err(|why| why.to_string())?;
-        self.keep(machine)?;
-        Ok(true)
-    }
-
-    fn main_latencies(&self, record: &Record) -> Histogram {
-        let inner = self.context.lock();
-        sight::counts(&inner, record.machine.splits().iter().map(String::as_str), Role::Main).latency
-    }
-
-    /// Writes a state down; only then is it the state.
-    fn keep(&mut self, machine: Machine) -> Result<(), String> {
-        let Some(before) = &self.record else { return Ok(()) };
-        let proxies = {
-            let inner = self.context.lock();
-            sight::live(&inner, machine.splits().iter().map(String::as_str))
-        };
-        let returning = self.returning.is_some_and(|until| self.context.clock.now().at < until);
-        let proxies = if returning { proxies.max(before.proxies) } else { proxies };
-        let file = self.spec.borrow().as_ref().map_or_else(|| before.file.clone(), |found| found.file.clone());
-        let record = Record { machine, file, proxies };
-        self.records.save(&self.name, &record).map_err(|why| why.to_string())?;
-        let (from, to) = (view::phase(&before.machine), view::phase(&record.machine));
-        if from != to {
-            info!(rollout = self.name, from, to, "rollout moved");
-        }
-        self.record = Some(record);
-        self.saved = self.context.clock.now().at;
         Ok(())
     }
 
-    /// Keeps the judgment of the evidence, when a step was decided by it.
-    fn judged(&self, before: &Machine, after: &Machine) -> Result<(), super::record::RecordError> {
-        let (Machine::CanaryDeploy { state: old, evidence, .. }, Machine::CanaryDeploy { state: new, .. }) =
-            (before, after)
-        else {
-            return Ok(());
-        };
-        let Some(rollout) = &new.rollout else { return Ok(()) };
-        let passed = old.rollout.as_ref().map_or(0, |r| r.judged.len()) < rollout.judged.len();
-        let by_evidence = rollout.judged.last().is_some_and(|j| j.by == By::Evidence);
-        let back = rollout.back.as_ref().filter(|_| old.rollout.as_ref().is_none_or(|r| r.back.is_none()));
-        let failed = back.is_some_and(|b| b.why == Why::Verdict);
-        if !(failed || (passed && by_evidence)) {
-            return Ok(());
-        }
-        let step = old.phase.step().unwrap_or_default() + 1;
-        let assessment = evidence.as_ref().map(|e| e.assess());
-        let judgment = json!({
-            "rollout": self.name, "version": rollout.version, "step": step,
-            "verdict": if failed { "fail" } else { "pass" },
-            "decision": if failed { "rollback" } else { "continue" },
-            "by": "evidence", "at": self.context.clock.now().wall, "evidence": assessment,
-        });
-        self.records.judge(&format!("{}_{}_{step}_evidence", self.name, rollout.version), &judgment)
+    fn main_latencies(&self, record: &Record) -> Histogram {
+        let inner = self.tools.context.lock();
+        sight::counts(&inner, record.machine.splits().iter().map(String::as_str), Role::Main).latency
     }
 
-    fn obey(&mut self, order: Order) {
-        let Order { command, about, by, reason, reply } = order;
-        let done = self.carry_order(command, about, &by, &reason);
-        match &done {
-            Ok(()) => info!(rollout = self.name, ?command, by, reason, "a person said"),
-            Err(why) => info!(rollout = self.name, ?command, by, %why, "a person was refused"),
-        }
-        self.publish();
-        // The asker may have gone; what was done stays done.
-        let _ = reply.send(done);
-    }
-
-    fn carry_order(
-        &mut self,
-        command: Command,
-        about: Option<usize>,
-        by: &str,
-        reason: &str,
-    ) -> Result<(), OrderError> {
-        let refused = |why| OrderError::Refused { rollout: self.name.clone(), why };
-        let record = self.record.clone().ok_or_else(|| refused(Refused::Idle))?;
-        let (now, ms) = (self.context.clock.now(), self.wall_ms());
-        let machine = record.machine.command(command, about, &self.seen(&record), ms).map_err(refused)?;
-        if let Machine::CanaryDeploy { state, evidence, .. } = &record.machine {
-            let (step, version) =
-                (state.phase.step().map(|s| s + 1), state.rollout.as_ref().map(|r| r.version.clone()));
-            let judgment = json!({
-                "rollout": self.name, "version": version, "step": step, "decision": format!("{command:?}"),
-                "by": by, "reason": reason, "at": now.wall, "evidence": evidence.as_ref().map(|e| e.assess()),
-            });
-            let name = format!("{}_{}_{ms}_{by}", self.name, version.unwrap_or_default());
-            self.records.judge(&name, &judgment).map_err(|why| OrderError::Disk(why.to_string()))?;
-        }
-        self.keep(machine).map_err(OrderError::Disk)
+    /// Whether webhooks that are to be asked before this have said yes.
+    fn may_pass(&mut self, next: &Machine) -> bool {
+        let (Some(record), Machine::CanaryDeploy { spec, state, .. }) = (&self.record, next) else { return true };
+        let Some((phase, step)) = gates::between(&record.machine, next) else { return true };
+        let hooks = keep::hooks(spec, &self.tools.folder).filter(|hook| hook.phase == phase).collect();
+        let version = state.rollout.as_ref().map_or_else(String::new, |rollout| rollout.version.clone());
+        let gate = Gate { phase, step, version, run: keep::run(record, next) };
+        let event =
+            |attempt| keep::event(&self.name, record, next, phase, attempt, self.tools.context.clock.now().wall);
+        self.gates.pass(&gate, hooks, event, self.tools.context.clock.now().at)
     }
 
     /// Makes the world what the state wants. What fails is tried again at the next turn.
@@ -414,48 +288,55 @@ impl Engine {
         let Ok(desired) = record.machine.desired() else { return };
         let splits = record.machine.splits();
         if desired.weights.is_empty() {
-            for split in splits {
-                if let Err(why) = self.store.drive(split, None).await {
+            for split in &splits {
+                if let Err(why) = self.tools.store.drive(split.clone(), None).await {
                     self.trouble = Some(why.to_string());
                 }
             }
-            return;
         }
+        let mut targets = Vec::new();
         for effect in desired.effects(&self.seen(&record)) {
-            let done = match &effect {
+            match effect {
                 Effect::Weigh { split, weights } => {
-                    let Some(split) = splits.get(*split) else { continue };
-                    let driven = Driven { by: record.machine.title(), weights: sight::published(*weights) };
-                    let done = self.store.drive(split.clone(), Some(driven)).await;
-                    done.map(drop).map_err(|why| why.to_string())
+                    let Some(split) = splits.get(split) else { continue };
+                    let driven = Driven { by: record.machine.title(), weights: sight::published(weights) };
+                    match self.tools.store.drive(split.clone(), Some(driven)).await {
+                        Ok(generation) => {
+                            info!(rollout = self.name, split, generation, "{}", words::weights(weights));
+                        }
+                        Err(why) => self.trouble = Some(why.to_string()),
+                    }
                 }
-                Effect::Apply { role, target: wanted } => {
-                    let Some((_, workloads)) = self.workloads.clone() else { continue };
-                    self.look_at = Duration::ZERO;
-                    let done = workloads.apply(&self.name, *role, wanted).await;
-                    done.map_err(|why| why.to_string())
-                }
-            };
-            match done {
-                Ok(()) => info!(rollout = self.name, effect = view::effect(&effect), "carried out"),
-                Err(why) => self.trouble = Some(why),
+                Effect::Apply { role, target } => targets.push((role, target)),
             }
+        }
+        self.hands.tell(targets);
+        if self.teller.turn(&record.outbox)
+            && let Err(why) = self.keep(|record| record.outbox.cross_out())
+        {
+            self.trouble = Some(why);
         }
     }
 
     fn publish(&self) {
-        let now = self.wall_ms();
         let found = self.spec.borrow().clone();
-        let seen = self.record.as_ref().map(|record| self.seen(record));
-        let mut inner = self.context.lock();
-        let splits = self.record.as_ref().map(|record| record.machine.splits()).unwrap_or_default();
+        let record = self.record.as_ref();
+        let seen = record.map(|record| self.seen(record));
+        let file = found.map(|found| found.file).or(record.map(|r| r.file.clone())).unwrap_or_default();
+        let parts = [&self.hands.trouble, &self.readings.trouble, &self.teller.trouble];
+        let trouble = self.trouble.clone().or(self.gates.closed().map(str::to_owned));
+        let trouble = trouble.or(parts.into_iter().flatten().next().cloned());
+        let now = self.tools.context.clock.now().wall;
+        let mut inner = self.tools.context.lock();
+        let splits = record.map(|record| record.machine.splits()).unwrap_or_default();
         let acks = splits.iter().map(|split| inner.hub.acked(split));
         let (acked, live) = acks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let mut view = View { name: self.name.clone(), acked, live, trouble: self.trouble.clone(), ..View::default() };
-        view.file = found.map(|found| found.file).or(self.record.as_ref().map(|r| r.file.clone())).unwrap_or_default();
-        if let (Some(record), Some(seen)) = (&self.record, &seen) {
-            view.tell(&record.machine, seen, now);
+        let mut view = View { name: self.name.clone(), file, acked, live, trouble, ..View::default() };
+        if let (Some(record), Some(seen)) = (record, &seen) {
+            view.tell(record, seen, self.gates.waits(), now);
         }
+        let before = inner.rollouts.get(&self.name).map(|view| view.conditions.as_slice());
+        view.conditions = super::conditions::conditions(&view, before.unwrap_or_default(), now);
         inner.rollouts.insert(self.name.clone(), view);
     }
 }

@@ -1,9 +1,10 @@
 //! What is remembered of rollouts, safe on disk before any effect: a file for each rollout, and one for each judgment.
 
-use super::machine::Machine;
+use super::{history::History, machine::Machine, teller::Outbox};
 use crate::store::state::{Draft, sync_folder};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -21,6 +22,33 @@ pub struct Record {
     pub file: String,
     /// Proxies that subscribed when this was written; after a restart they have to come back first.
     pub proxies: usize,
+    /// When the run under way, or the last one, began, Unix ms: tells one from another.
+    #[serde(default)]
+    pub run: u64,
+    /// What happened.
+    #[serde(default)]
+    pub history: History,
+    /// Webhooks that are still to be told.
+    #[serde(default)]
+    pub outbox: Outbox,
+    /// Judgments among the user's documents that are done with, and what became of them.
+    #[serde(default)]
+    pub judgments: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// Of a rollout that nobody remembers.
+    pub fn new(machine: Machine, file: String) -> Self {
+        Self {
+            machine,
+            file,
+            proxies: 0,
+            run: 0,
+            history: History::default(),
+            outbox: Outbox::default(),
+            judgments: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -80,23 +80,20 @@ fn a_split_that_would_move_users_across_is_not_driven() {
 }
 
 #[test]
-fn a_rollout_that_asks_for_more_than_this_version_does_is_refused_and_says_so() {
-    let deploy = |more: &str| {
-        format!(
-            "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: x }}\nspec:\n  version: v2\n  \
-             splits: [app]\n  steps: [50]\n{more}"
-        )
+fn a_judgment_of_nothing_is_refused_and_says_what_there_is() {
+    let document = |kind: &str, spec: &str| {
+        format!("apiVersion: sluicegate.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: x }}\nspec: {spec}\n")
     };
-    for (more, why) in [
-        ("  paused: true\n", "paused is not acted on yet"),
-        ("  webhooks: [{ url: 'http://gate.test/', phase: beforeStart }]\n", "webhooks are not called yet"),
-    ] {
-        let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(more))]);
-        let told = bench.told.complaints();
-        assert!(told.iter().any(|c| c.starts_with("x.yaml:1:1") && c.contains(why)), "{told:?}");
+    let deploy = document("CanaryDeploy", "{ version: v2, splits: [app], steps: [50] }");
+    let judgment =
+        |rollout: &str| document("Judgment", &format!("{{ rollout: {rollout}, decision: continue, by: ada }}"));
+    for (rollout, complaints) in [("x", 0), ("y", 1)] {
+        let files = [("a.yaml", yaml("app", &ORDER, "")), ("x.yaml", deploy.clone()), ("j.yaml", judgment(rollout))];
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let told = Bench::new(&files).told.complaints();
+        assert_eq!(told.len(), complaints, "{told:?}");
+        assert!(told.iter().all(|c| c.starts_with("j.yaml:1:1") && c.contains("\"default/x\"")), "{told:?}");
     }
-    let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(""))]);
-    assert_eq!(bench.told.complaints(), [""; 0]);
 }
 
 #[test]

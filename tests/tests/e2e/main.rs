@@ -14,5 +14,7 @@ mod metrics;
 mod plugins;
 mod poller;
 mod rollout;
+mod rollout_disk;
+mod rollout_words;
 mod weights;
 mod with_controller;

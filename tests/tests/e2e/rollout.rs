@@ -17,13 +17,13 @@ const PODS: [&str; 3] = ["canary", "main", "baseline"];
 const RATE: f64 = 800.0;
 const WHOLE: Duration = Duration::from_secs(60);
 
-struct World {
-    controller: Controller,
-    envoy: Envoy,
+pub(crate) struct World {
+    pub(crate) controller: Controller,
+    pub(crate) envoy: Envoy,
     _pods: Upstreams,
 }
 
-fn deploy(version: &str, more: &str) -> String {
+pub(crate) fn deploy(version: &str, more: &str) -> String {
     format!(
         "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: app }}\nspec:\n  version: {version}\n  \
          splits: [app]\n  steps: [10, 25, 50]\n  hold: 1s\n  judge: {{ errors: {{}}, minRequests: 50 }}\n{more}"
@@ -31,11 +31,20 @@ fn deploy(version: &str, more: &str) -> String {
 }
 
 /// `canary`: what its route does with the path, such as `/?status=503`.
-fn world(canary: Option<&str>, more: &str) -> Result<World> {
+pub(crate) fn world(canary: Option<&str>, more: &str) -> Result<World> {
+    world_with(canary, more, |files, args| Controller::start_with(files, args))
+}
+
+/// The same with a controller that is started in another way.
+pub(crate) fn world_with(
+    canary: Option<&str>,
+    more: &str,
+    start: impl FnOnce(&[(&str, &str)], &[&str]) -> Result<Controller>,
+) -> Result<World> {
     let split = split_yaml("app", &[("canary", 0), ("main", 100), ("baseline", 0)], "")
         .replace("default: canary", "default: main");
     let files = [("app.yaml", split.as_str()), ("deploy.yaml", &deploy("v1", more))];
-    let controller = Controller::start_with(&files, &["--report-interval", "200ms"])?;
+    let controller = start(&files, &["--report-interval", "200ms"])?;
     let pods = Upstreams::start(&PODS)?;
     let config = json!({ "controller": { "cluster": CONTROLLER_CLUSTER }, "split": "default/app" });
     let wasm = Wasm::new(&paths::wasm("sluicegate.wasm")?, config);
@@ -60,11 +69,11 @@ fn world(canary: Option<&str>, more: &str) -> Result<World> {
 }
 
 impl World {
-    fn rollout(&self) -> Result<Value> {
+    pub(crate) fn rollout(&self) -> Result<Value> {
         self.controller.json("/v1/rollouts/default/app")
     }
 
-    fn until(&self, phase: &str) -> Result<Value> {
+    pub(crate) fn until(&self, phase: &str) -> Result<Value> {
         poll::until(&format!("the rollout to be {phase}"), WHOLE, || {
             let rollout = self.rollout().map_err(|error| format!("{error:#}"))?;
             if rollout["phase"] == phase && rollout["acked"] == rollout["live"] && rollout["live"] != 0 {
@@ -75,7 +84,7 @@ impl World {
         })
     }
 
-    fn load(&self) -> Result<Steady> {
+    pub(crate) fn load(&self) -> Result<Steady> {
         Steady::start(self.envoy.listener(WEB)?, RATE)
     }
 

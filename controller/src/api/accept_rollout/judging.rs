@@ -59,7 +59,7 @@ pub(super) fn judging(written: Option<&JudgeSpec>) -> Result<Judging, Refusal> {
         check(i, metric, &written.metrics)?;
     }
     groups(written)?;
-    Ok(Judging {
+    let judging = Judging {
         errors,
         latency: written.latency.as_ref().map(latency).transpose()?,
         min_requests,
@@ -69,7 +69,11 @@ pub(super) fn judging(written: Option<&JudgeSpec>) -> Result<Judging, Refusal> {
         groups: written.groups.clone(),
         marks,
         prometheus,
-    })
+    };
+    match judging.metrics() {
+        Ok(_) => Ok(judging),
+        Err(why) => no(["metrics".into()], why.to_string()),
+    }
 }
 
 fn errors(written: &ErrorsSpec) -> Result<Errors, Refusal> {
