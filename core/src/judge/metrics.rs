@@ -27,6 +27,7 @@ pub use classify::{Class, Comparison};
 pub use score::GroupScore;
 pub use series::Points;
 pub use spec::{Direction, EffectSize, Marks, MetricSpec, Metrics, MetricsSpec, Nan, Outliers, SpecError};
+pub use text::number;
 
 use super::Verdict;
 use serde::{Deserialize, Serialize};
