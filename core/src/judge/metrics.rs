@@ -123,7 +123,7 @@ impl Metrics {
             ),
             None => (Verdict::Inconclusive, None, "no metric has data".to_owned()),
             Some(score) => {
-                let shown = text::number(score);
+                let shown = number(score);
                 if score + ROUNDING < marginal {
                     (Verdict::Fail, Some(score), format!("the score is {shown}, below {marginal}"))
                 } else if score + ROUNDING < pass {
