@@ -45,7 +45,7 @@ pub(super) struct Metrics {
 
 /// What each side counted in a window, on top of what it had before.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a window, an object of t, canary and baseline")]
 pub(super) struct Window {
     pub(super) t: Number,
     pub(super) canary: Side,
@@ -54,7 +54,7 @@ pub(super) struct Window {
 
 /// One side of a window; errors and slow ones are among the n.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object of n, errors and perhaps slow")]
 pub(super) struct Side {
     pub(super) n: Count,
     pub(super) errors: Count,
@@ -63,7 +63,11 @@ pub(super) struct Side {
 
 /// A metric and its points.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a metric, an object of name, baseline, canary and more"
+)]
 pub(super) struct Metric {
     pub(super) name: String,
     pub(super) group: Option<String>,
@@ -122,6 +126,8 @@ struct Written {
 /// Reads a recording.
 pub(super) fn read(text: &str) -> Result<Recording> {
     let text = text.trim_start_matches('\u{feff}');
+    // The reader would take a list for the fields in their order.
+    ensure!(!text.trim_start().starts_with('['), "this is a list: an object is expected, with counts or metrics");
     let mut reader = serde_json::Deserializer::from_str(text);
     let written: Written = serde_path_to_error::deserialize(&mut reader).map_err(|why| explain(text, &why))?;
     reader.end().map_err(|why| anyhow!("one JSON object is expected, and more follows it: {why}"))?;
