@@ -111,14 +111,14 @@ fn a_verdict_that_did_not_last_did_not_stand() {
     // It passes early, then a burst makes it wait, then it passes again.
     let mut recording = counts(7, 100, 0.01, 0.01);
     let early = judged(&recording)["decidedAt"].as_u64().unwrap();
-    for window in [50, 51] {
-        recording["counts"][window]["canary"]["errors"] = json!(8);
+    for window in 50..54 {
+        recording["counts"][window]["canary"]["errors"] = json!(20);
     }
-    assert_eq!(judged(&until(&recording, 52))["verdict"], "inconclusive");
-    assert_eq!(judged(&until(&recording, 52))["decidedAt"], Value::Null);
+    assert_eq!(judged(&until(&recording, 54))["verdict"], "inconclusive");
+    assert_eq!(judged(&until(&recording, 54))["decidedAt"], Value::Null);
     let it = judged(&recording);
     let late = it["decidedAt"].as_u64().unwrap();
-    assert!(it["verdict"] == "pass" && early < 50 && late > 52, "{early} {late} {it}");
+    assert!(it["verdict"] == "pass" && early < 50 && late > 54, "{early} {late} {it}");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn bad_counts_are_refused_with_their_place() {
         (canary(r#"{"n":9,"error":1}"#), "did you mean \"errors\"?"),
         (second(WINDOW), "counts[1].t is 1, after 1: put the windows in the order of time"),
         (second(r#"{"canary":{"n":1,"errors":0},"baseline":{"n":1,"errors":0}}"#), "counts[1]: missing field `t`"),
-        (second("7"), "counts[1]: invalid type"),
+        (second("7"), "counts[1]: invalid type: integer `7`, expected a window, an object"),
         (option("\"alpha\":0"), "alpha is 0: it must be between 0 and 1"),
         (option("\"alpha\":1.5"), "alpha is 1.5"),
         (option("\"tolerance\":-0.1"), "tolerance is -0.1: it must be between 0 and 100"),
@@ -223,7 +223,7 @@ fn bad_counts_are_refused_with_their_place() {
         (option("\"alpha\":0.1,\"alpha\":0.2"), "duplicate field `alpha`"),
         ("{\"counts\":[]}".to_owned(), "counts is empty"),
         ("{}".to_owned(), "neither counts nor metrics"),
-        ("[]".to_owned(), "invalid type: sequence"),
+        ("[]".to_owned(), "this is a list: an object is expected"),
         (String::new(), "this is not JSON: EOF"),
         (format!("{} x", option("\"alpha\":0.1")), "one JSON object is expected"),
         ("counts: []".to_owned(), "this is not JSON"),
@@ -274,7 +274,7 @@ fn people_get_a_table_and_scripts_an_exit_code() {
     let output = run("", &[&example("judge-counts.json")]);
     let out = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "a verdict of fail is no failure to judge");
-    for part in ["fail  from t ", "of 24 windows", "EVIDENCE", "of no harm", "slow", "evidence of harm reached"] {
+    for part in ["fail  from t ", "24 windows", "EVIDENCE", "of no harm", "slow", "evidence of harm reached"] {
         assert!(out.contains(part), "{part:?} is missing in\n{out}");
     }
     assert!(!out.contains('\x1b'), "colours are for terminals");
