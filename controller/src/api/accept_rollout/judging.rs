@@ -9,10 +9,13 @@ use crate::api::{
 };
 use std::time::Duration;
 
+/// `minRequests` unless given.
+pub const MIN_REQUESTS: u64 = 100;
+/// `alpha` unless given.
+pub const ALPHA: f64 = 0.01;
+/// `marks.pass` and `marks.marginal` unless given.
+pub const MARKS: (f64, f64) = (95.0, 75.0);
 /// Unless given.
-const MIN_REQUESTS: u64 = 100;
-const ALPHA: f64 = 0.01;
-const MARKS: (f64, f64) = (95.0, 75.0);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Longest that may be given.
