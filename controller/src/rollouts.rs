@@ -33,7 +33,7 @@ use engine::{Engine, Tools, orders::Order};
 use machine::Machine;
 use record::Records;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use tokio::{
@@ -136,7 +136,9 @@ pub async fn run(tools: Tools, desks: Desks) {
     let mut closing = tools.context.closing();
     loop {
         let all = wanted.borrow_and_update().clone();
-        for name in all.keys().chain(tools.records.names().iter()) {
+        // Those that are wanted, those that are remembered, and those that run: of their end they have to hear.
+        let names = all.keys().cloned().chain(tools.records.names()).chain(specs.keys().cloned());
+        for name in &names.collect::<BTreeSet<_>>() {
             let found = all.get(name).cloned();
             if let Some(told) = specs.get(name) {
                 told.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);

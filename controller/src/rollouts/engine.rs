@@ -21,13 +21,13 @@ use super::{
 };
 use crate::{
     context::Context,
-    store::{self, Driven},
+    store,
     workloads::{Role, Target},
 };
 use orders::Order;
 use sluicegate_core::{
     latency::Histogram,
-    rollout::{Observation, desired::Effect},
+    rollout::{Observation, deploy::Phase, desired::Effect},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc, watch};
@@ -36,9 +36,11 @@ use tracing::{info, warn};
 /// How often it looks around when nothing wakes it.
 const TURN: Duration = Duration::from_millis(250);
 /// Evidence is written down at least this often; a crash loses no more of it.
-const SAVE: Duration = Duration::from_secs(5);
+const SAVE: Duration = Duration::from_secs(2);
 /// After a restart proxies have so long to come back before those that do not are taken for gone.
 const RETURN: Duration = Duration::from_secs(30);
+/// Proxies flush what they counted once a second; one more for it to arrive.
+const FLUSH: Duration = Duration::from_secs(2);
 /// More phases than any rollout passes without waiting for something.
 const PHASES: usize = 16;
 
@@ -273,6 +275,9 @@ impl Engine {
     /// Whether webhooks that are to be asked before this have said yes.
     fn may_pass(&mut self, next: &Machine) -> bool {
         let (Some(record), Machine::CanaryDeploy { spec, state, .. }) = (&self.record, next) else { return true };
+        if state.phase == (Phase::Weigh { step: 0 }) && self.is_settling(&record.machine) {
+            return false;
+        }
         let Some((phase, step)) = gates::between(&record.machine, next) else { return true };
         let hooks = keep::hooks(spec, &self.tools.folder).filter(|hook| hook.phase == phase).collect();
         let version = state.rollout.as_ref().map_or_else(String::new, |rollout| rollout.version.clone());
@@ -282,6 +287,13 @@ impl Engine {
         self.gates.pass(&gate, hooks, event, self.tools.context.clock.now().at)
     }
 
+    /// Counts of what ran before may still be on their way, and are not to be taken for the new version's.
+    fn is_settling(&self, machine: &Machine) -> bool {
+        let Machine::CanaryDeploy { state, .. } = machine else { return false };
+        let report = self.tools.context.lock().hub.report_interval();
+        state.elapsed(self.wall_ms()) < (report + FLUSH).as_millis() as u64
+    }
+
     /// Makes the world what the state wants. What fails is tried again at the next turn.
     async fn carry_out(&mut self) {
         let Some(record) = self.record.clone() else { return };
@@ -289,7 +301,7 @@ impl Engine {
         let splits = record.machine.splits();
         if desired.weights.is_empty() {
             for split in &splits {
-                if let Err(why) = self.tools.store.drive(split.clone(), None).await {
+                if let Err(why) = self.tools.store.drive(split.clone(), record.machine.title(), None).await {
                     self.trouble = Some(why.to_string());
                 }
             }
@@ -299,8 +311,8 @@ impl Engine {
             match effect {
                 Effect::Weigh { split, weights } => {
                     let Some(split) = splits.get(split) else { continue };
-                    let driven = Driven { by: record.machine.title(), weights: sight::published(weights) };
-                    match self.tools.store.drive(split.clone(), Some(driven)).await {
+                    let (by, published) = (record.machine.title(), sight::published(weights));
+                    match self.tools.store.drive(split.clone(), by, Some(published)).await {
                         Ok(generation) => {
                             info!(rollout = self.name, split, generation, "{}", words::weights(weights));
                         }

@@ -133,7 +133,11 @@ impl Machine {
     /// Canary and baseline have traffic to be compared by.
     pub fn is_compared(&self) -> bool {
         match self {
-            Self::CanaryDeploy { state, .. } => state.phase.step().is_some() || state.phase == Phase::Update,
+            Self::CanaryDeploy { state, .. } => match state.phase {
+                Phase::Scale { step } => step > 0,
+                Phase::Weigh { .. } | Phase::Hold { .. } | Phase::Update => true,
+                _ => false,
+            },
             Self::CanaryTest { .. } => false,
         }
     }

@@ -240,25 +240,31 @@ impl FolderStore {
         Err(SetError::NoSplit { name: split.to_owned(), known })
     }
 
-    /// Holds the weights of a split, or lets them go; returns the generation in force.
+    /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
     pub fn drive(
         &mut self,
         split: &str,
-        driven: Option<Driven>,
+        by: &str,
+        weights: Option<Weights>,
         unfinished: &BTreeSet<String>,
         now: Now,
     ) -> Result<u64, SetError> {
-        let (old, known) = match (self.live(split), &driven) {
+        let generation = |known: Option<&Known>| known.map_or(0, |known| known.generation);
+        let (old, known) = match (self.live(split), &weights) {
             (Ok(live), _) => live,
             // Deleted meanwhile: there is nothing to let go.
-            (Err(_), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
+            (Err(_), None) => return Ok(generation(self.known.get(split))),
             (Err(none), Some(_)) => return Err(none),
         };
-        if let (Some(Driven { by, .. }), Some(new)) = (&known.driven, &driven)
-            && *by != new.by
-        {
-            return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
+        match (&known.driven, &weights) {
+            (Some(held), Some(_)) if held.by != by => {
+                return Err(SetError::Driven { split: split.to_owned(), by: held.by.clone() });
+            }
+            // Somebody else's.
+            (Some(held), None) if held.by != by => return Ok(known.generation),
+            _ => {}
         }
+        let driven = weights.map(|weights| Driven { by: by.to_owned(), weights });
         let spec = match &driven {
             Some(driven) => {
                 driven::with(old, driven).map_err(|why| SetError::Refused { split: split.to_owned(), why })?
@@ -284,7 +290,7 @@ impl FolderStore {
         if !held {
             self.look(&BTreeSet::new(), false, unfinished, now);
         }
-        Ok(self.known.get(split).map_or(0, |k| k.generation))
+        Ok(self.known.get(split).map_or(0, |known| known.generation))
     }
 
     /// The file and the state, both or neither. A crash between the two leaves the old file with a generation that was

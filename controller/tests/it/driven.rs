@@ -18,8 +18,12 @@ fn held(by: &str, weights: &[(&str, u32)]) -> Option<Driven> {
 }
 
 fn drive(bench: &mut Bench, driven: Option<Driven>) -> Result<u64, String> {
+    let (by, weights) = match driven {
+        Some(Driven { by, weights }) => (by, Some(weights)),
+        None => ("CanaryDeploy default/x".to_owned(), None),
+    };
     let now = crate::support::at(0);
-    bench.store().drive("default/app", driven, &BTreeSet::new(), now).map_err(|why| why.to_string())
+    bench.store().drive("default/app", &by, weights, &BTreeSet::new(), now).map_err(|why| why.to_string())
 }
 
 #[test]
@@ -58,6 +62,9 @@ fn weights_that_are_held_can_be_set_by_nobody_else() {
     assert!(why.contains("held by CanaryDeploy default/x"), "{why}");
     let why = drive(&mut bench, held("CanaryDeploy default/y", &[("main", 1)])).unwrap_err();
     assert!(why.contains("held by CanaryDeploy default/x"), "{why}");
+    let now = crate::support::at(0);
+    bench.store().drive("default/app", "CanaryDeploy default/y", None, &BTreeSet::new(), now).unwrap();
+    assert!(bench.set("default/app", &[("canary", 5)]).is_err(), "somebody else let it go");
     drive(&mut bench, None).unwrap();
     assert!(bench.set("default/app", &[("canary", 5)]).is_ok());
 }
