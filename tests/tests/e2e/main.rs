@@ -4,6 +4,7 @@
 mod ack;
 mod assignment;
 mod backwards;
+mod canary_test;
 mod config;
 mod counts;
 mod envoy_yaml;
@@ -14,5 +15,7 @@ mod metrics;
 mod plugins;
 mod poller;
 mod rollout;
+mod rollout_pods;
+mod rollout_trouble;
 mod weights;
 mod with_controller;
