@@ -60,8 +60,10 @@ start() { # ROLE VERSION
   echo "$number" > number
   name=$1-$2-$number
   : > "pods/$1/$name"
-  # shellcheck disable=SC2046 # its arguments are words
-  setsid ./pod --name "$name" --file "pods/$1/$name" $(< "versions/$2") > /dev/null 2>> pods.log < /dev/null 9>&- &
+  # When this run ends, everything in its session is killed: so the pod is begun in another, and that is waited for.
+  # shellcheck disable=SC2016,SC2046 # for the shell inside; the arguments of a version are words
+  setsid -w bash -c './pod "$@" > /dev/null 2>> pods.log < /dev/null &' pod \
+    --name "$name" --file "pods/$1/$name" $(< "versions/$2") 9>&-
 }
 
 apply() { # ROLE VERSION REPLICAS
