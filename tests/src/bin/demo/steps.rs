@@ -13,8 +13,20 @@ const ROLES: [&str; 3] = ["canary", "main", "baseline"];
 /// See the module.
 pub(crate) struct Steps {
     began: Instant,
-    held: Option<Value>,
+    held: Option<Held>,
     over: usize,
+}
+
+/// A step that is judged.
+struct Held {
+    /// Requests of canary and baseline in the evidence when it began.
+    requests: [f64; 2],
+    /// As last seen.
+    rollout: Value,
+}
+
+fn requests(rollout: &Value) -> [f64; 2] {
+    ["canary", "baseline"].map(|role| number(rollout, &format!("/criteria/0/{role}/rollout/requests")).unwrap_or(0.0))
 }
 
 impl Steps {
@@ -29,13 +41,14 @@ impl Steps {
     /// Looks at the rollout.
     pub(crate) fn show(&mut self, rollout: &Value) {
         let holds = rollout["phase"] == "Hold";
-        let moved = |held: &mut Value| !holds || held["step"] != rollout["step"];
+        let moved = |held: &mut Held| !holds || held.rollout["step"] != rollout["step"];
         if let Some(held) = self.held.take_if(moved) {
-            // What decided came with the look that ended it; a step that holds already has begun to count anew.
-            self.print(&held, if holds { &held } else { rollout });
+            // What decided came with the look that ended it.
+            self.print(&held, rollout);
         }
         if holds {
-            self.held = Some(rollout.clone());
+            let requests = self.held.as_ref().map_or_else(|| requests(rollout), |held| held.requests);
+            self.held = Some(Held { requests, rollout: rollout.clone() });
         }
         if stdout().is_terminal() {
             let waits: String = rollout["waits"].as_str().unwrap_or_default().chars().take(90).collect();
@@ -47,19 +60,20 @@ impl Steps {
     /// No more of it; the number of steps shown.
     pub(crate) fn end(mut self) -> usize {
         if let Some(held) = self.held.take() {
-            self.print(&held, &held);
+            self.print(&held, &held.rollout);
         }
         clear();
         self.over
     }
 
-    fn print(&mut self, held: &Value, decided: &Value) {
+    fn print(&mut self, held: &Held, decided: &Value) {
         clear();
         self.over += 1;
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let three = |of: &dyn Fn(&str) -> String| ROLES.map(of).join(":");
+        let ([canary, baseline], [canary_then, baseline_then]) = (requests(decided), held.requests);
+        let held = &held.rollout;
         let step = held["step"].as_u64().unwrap_or(1) as usize;
-        let judged = |role: &str| number(decided, &format!("/criteria/0/{role}/step/requests")).unwrap_or(0.0);
         let harm = |what: &str| number(decided, &format!("/harm/{what}")).unwrap_or(0.0);
         let found = if decided["why"].is_null() { good("passed") } else { bad("failed") };
         println!(
@@ -69,7 +83,7 @@ impl Steps {
                 three(&|role| text(&held["weights"][role])),
                 three(&|role| held["pods"][role]["ready"].as_u64().unwrap_or(0).to_string()),
                 format!("{}/{}", held["acked"], held["live"]),
-                format!("{} + {}", judged("canary"), judged("baseline")),
+                format!("{} + {}", canary - canary_then, baseline - baseline_then),
                 format!("{:.1} of {:.0}", harm("peak"), harm("decidesAt")),
                 format!("{:.1} s", self.began.elapsed().as_secs_f64()),
                 found,
