@@ -12,7 +12,7 @@ const RATE: f64 = 800.0;
 /// The spec of a CanaryDeploy: quick, and judged by errors and slowness.
 fn spec(version: &str, more: &str) -> String {
     format!(
-        "  version: {version}\n  steps: [10, 50]\n  hold: 1s\n  \
+        "  version: {version}\n  steps: [25, 50]\n  hold: 1s\n  \
          judge: {{ errors: {{}}, latency: {{ slowerThan: 100ms }}, minRequests: 50 }}\n{more}"
     )
 }
@@ -36,12 +36,12 @@ fn pods_are_started_before_they_get_requests_and_stopped_when_they_get_none_any_
     let load = lab.load(RATE)?;
     lab.write("CanaryDeploy", &spec("v2", ""))?;
     let first = lab.until("step 1", |rollout| rollout["phase"] == "Hold" && rollout["step"] == 1)?;
-    ensure!(first["pods"]["canary"] == json!({ "version": "v2", "replicas": 1, "ready": 1 }), "{first}");
+    ensure!(first["pods"]["canary"] == json!({ "version": "v2", "replicas": 2, "ready": 2 }), "{first}");
     let last = lab.until("step 2", |rollout| rollout["phase"] == "Hold" && rollout["step"] == 2)?;
     ensure!(last["pods"]["canary"]["ready"] == 3 && last["pods"]["baseline"]["ready"] == 3, "{last}");
     let small = lab.pods.of("canary").into_iter().chain(lab.pods.of("baseline"));
     let (small, main): (Vec<_>, _) = (small.collect(), lab.pods.of("main"));
-    ensure!(main.len() == 4, "main carries 80 %, by the weights of the step before: {main:?}");
+    ensure!(main.len() == 3, "main carries what the step before left to it, 50 %: {main:?}");
     let done = lab.until_phase("Promoted")?;
     ensure!(done["stable"] == "v2" && done["trouble"].is_null(), "{done}");
     for (name, address) in old.into_iter().chain(small) {
@@ -91,5 +91,25 @@ fn a_slow_version_is_rolled_back_by_the_evidence_without_a_failed_request() -> R
     ensure!(slow.is_some_and(|one| one["canary"]["rollout"]["bad"].as_u64() > Some(5)), "{evidence}");
     let seen = load.stop_clean()?;
     ensure!(seen.since(after).all(|one| one.pod.starts_with("main-v1-")), "the canary still got requests");
+    Ok(())
+}
+
+#[test]
+#[ignore = "what proxies report late of one canary is counted as the next one's"]
+fn a_version_right_after_a_bad_one_is_not_blamed_for_it() -> Result<()> {
+    let lab = lab(2)?;
+    lab.pods.add_version("v2", "--errors 50%")?;
+    lab.pods.add_version("v3", "")?;
+    let load = lab.load(RATE)?;
+    let spec = |version: &str| spec(version, "").replace("[25, 50]", "[50]");
+    lab.write("CanaryDeploy", &spec("v2"))?;
+    lab.until("the bad version to be rolled back", |rollout| rollout["phase"] == "RolledBack")?;
+    lab.write("CanaryDeploy", &spec("v3"))?;
+    let done = lab.until("the good version to end", |rollout| {
+        rollout["version"] == "v3" && (rollout["phase"] == "Promoted" || rollout["phase"] == "RolledBack")
+    })?;
+    load.stop()?;
+    let bad = &done["evidence"]["criteria"][0]["canary"]["rollout"]["bad"];
+    ensure!(done["phase"] == "Promoted" && *bad == 0, "{bad} errors that v3 never gave: {done}");
     Ok(())
 }

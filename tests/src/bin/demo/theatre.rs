@@ -16,6 +16,8 @@ pub(crate) const RATE: f64 = 1_200.0;
 const REPLICAS: u32 = 4;
 /// All judged by the evidence.
 pub(crate) const STEPS: &str = "[1, 10, 25, 50]";
+/// Nothing new for so long: each worker tells its counts once a second.
+const LATE: Duration = Duration::from_millis(1_500);
 /// No rollout of the demo takes longer.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -49,10 +51,25 @@ impl Theatre {
 
     /// Edits the rollout as a person would, so that another version begins.
     pub(crate) fn edit(&self, version: &str, steps: &str) -> Result<Instant> {
+        self.await_late_counts()?;
         let more = if steps == STEPS { String::new() } else { format!(", steps: {steps}") };
         typed(&format!("vi splits/rollout.yaml   # version: {version}{more}"));
         self.lab.write("CanaryDeploy", &spec(version, steps))?;
         Ok(Instant::now())
+    }
+
+    /// Waits until the proxies have told all that they counted of the last canary.
+    fn await_late_counts(&self) -> Result<()> {
+        let (mut last, mut since) = (Vec::new(), Instant::now());
+        poll::until("the last counts", LONGEST, || {
+            let split = self.lab.controller.json("/v1/splits/default/app").map_err(|why| format!("{why:#}"))?;
+            let subsets = split["subsets"].as_array().into_iter().flatten().filter(|subset| subset["name"] != "main");
+            let now: Vec<Value> = subsets.map(|subset| subset["counts"]["requests"].clone()).collect();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            if since.elapsed() > LATE { Ok(()) } else { Err(format!("{last:?}")) }
+        })
     }
 
     /// Runs the CLI, shows what was typed and what it printed.
