@@ -18,10 +18,10 @@ pub struct Habits {
 impl Habits {
     /// Makes one answer what this pod makes of it.
     pub(super) fn spoil(&self, behaviour: &mut Behaviour) {
-        if fastrand::f64() < self.errors {
+        if self.errors > 0.0 && fastrand::f64() < self.errors {
             behaviour.status = 500;
         }
-        if fastrand::f64() < self.slow {
+        if self.slow > 0.0 && fastrand::f64() < self.slow {
             behaviour.delay += self.delay;
         }
     }
