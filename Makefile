@@ -56,7 +56,7 @@ e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real
 	$(CARGO) test --workspace --test it --test e2e --no-run
 	$(CARGO) test --workspace --test e2e
 
-demo: wasm ## weights change on a real Envoy, by itself, with readable output
+demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
 	@$(TOOLS) envoy
 	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
 	@target/debug/demo

@@ -4,6 +4,7 @@
 mod ack;
 mod assignment;
 mod backwards;
+mod canary_test;
 mod config;
 mod counts;
 mod envoy_yaml;
@@ -15,6 +16,8 @@ mod plugins;
 mod poller;
 mod rollout;
 mod rollout_disk;
+mod rollout_pods;
+mod rollout_trouble;
 mod rollout_words;
 mod weights;
 mod with_controller;
