@@ -38,9 +38,10 @@ check: ## formats, lints, docs, licences
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p sluicegate-filter --target $(WASI) --no-deps --document-private-items --quiet
 	PATH="$(CURDIR)/.tools:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
 
+# Always of the whole workspace: with other packages chosen, cargo would build the same ones again with other features.
 unit: ## the native tests of every crate but the end-to-end ones
-	$(CARGO) test --workspace --exclude sluicegate-tests
-	$(CARGO) test -p sluicegate-tests --lib
+	$(CARGO) test --workspace --lib --bins --test it --test laws
+	$(CARGO) test --workspace --doc
 
 core-wasm: ## the tests of core again, on wasm32-unknown-unknown under Node
 	@$(TOOLS) rust-targets wasm-bindgen
@@ -52,10 +53,10 @@ generated: ## committed files that a program makes are what it makes today; path
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy prometheus kubernetes helm
-	$(CARGO) build -p sluicegate
-	$(CARGO) test -p sluicegate-tests --test e2e
+	$(CARGO) test --workspace --test it --test e2e --no-run
+	$(CARGO) test --workspace --test e2e
 
-demo: wasm ## weights change on a real Envoy, by itself, with readable output
+demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
 	@$(TOOLS) envoy
 	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
 	@target/debug/demo

@@ -4,7 +4,8 @@
 #
 # The request comes as JSON on stdin and, for scripts like this, in the environment. The answer is JSON on stdout; stderr is
 # for people. The same request may come again at any time and must then change nothing. What is started here and is to go on
-# running needs a session of its own: setsid SERVER > LOG 2>&1 < /dev/null &
+# running needs a session of its own, and needs it before this script ends, which kills the rest of its own:
+#   setsid -w sh -c 'SERVER > LOG 2>&1 < /dev/null &'
 set -eu
 state="${WORKLOADS_STATE:-.workloads}/$SLUICEGATE_ROLLOUT"
 mkdir -p "$state"

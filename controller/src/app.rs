@@ -9,6 +9,7 @@ use crate::{
     push, report,
     rollouts::{
         self, Desks,
+        engine::Tools,
         record::{Files, Records},
     },
     store::{Command, Handle, file::FolderStore, watch},
@@ -167,9 +168,14 @@ async fn folder(
     let watched = watch::run(store, dir.clone(), commands.clone(), queue, context.clock.clone());
     // The store comes back, so that its state stays locked until it has ended.
     let store = tokio::spawn(async move { drop(watched.await) });
-    let (keeper, records) = (Keeper::Folder(dir), Records::Files(files));
-    let rollouts = rollouts::run(context.clone(), Handle(commands), records, keeper, desks, context.wanted());
-    Ok(Work { store, rest: vec![tokio::spawn(rollouts)], standing: None })
+    let tools = Tools {
+        context: context.clone(),
+        store: Handle(commands),
+        records: Records::Files(files),
+        keeper: Keeper::Folder(dir.clone()),
+        folder: dir,
+    };
+    Ok(Work { store, rest: vec![tokio::spawn(rollouts::run(tools, desks))], standing: None })
 }
 
 impl Bound {

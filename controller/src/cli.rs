@@ -5,7 +5,9 @@
 mod client;
 mod crds;
 mod describe;
+mod evidence;
 mod get;
+mod judge;
 mod rollout;
 mod say;
 mod serve;
@@ -47,6 +49,8 @@ enum Verb {
     Resume(say::Say),
     /// Go to the last step and promote, leaving out the judgments in between.
     Promote(say::Say),
+    /// Judge a recording, without a controller: what the judges would have said, and when.
+    Judge(judge::Judge),
     /// Print the Kubernetes CRDs.
     Crds,
 }
@@ -85,6 +89,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Pause(say) => say::run("pause", &say),
         Verb::Resume(say) => say::run("resume", &say),
         Verb::Promote(say) => say::run("promote", &say),
+        Verb::Judge(judge) => judge::run(&judge),
         Verb::Crds => crds::run(),
     }
 }

@@ -30,6 +30,8 @@ pub struct Inner {
     pub complaints: Vec<Complaint>,
     /// Rollouts as they stand, by name.
     pub rollouts: BTreeMap<String, View>,
+    /// How often each rollout was promoted and rolled back since the start, by name and phase.
+    pub outcomes: BTreeMap<(String, &'static str), u64>,
     /// The store has been read once.
     pub loaded: bool,
     /// Syncs since the start, and reports, and what the ports refused.
@@ -92,6 +94,13 @@ impl Inner {
         self.accepted.get(split).map_or(self.started, |(_, since)| *since)
     }
 
+    /// Counts a rollout that has got to a phase, if that is an end of one.
+    pub fn count_outcome(&mut self, rollout: &str, phase: &'static str) {
+        if ["Promoted", "RolledBack"].contains(&phase) {
+            *self.outcomes.entry((rollout.to_owned(), phase)).or_default() += 1;
+        }
+    }
+
     fn note_accepted(&mut self, now: Timestamp) {
         let refused: HashSet<&str> =
             self.complaints.iter().filter(|c| c.refused).filter_map(|c| c.split.as_deref()).collect();
@@ -118,6 +127,7 @@ impl Context {
             tally: Tally::default(),
             complaints: Vec::new(),
             rollouts: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             loaded: false,
             totals: Totals::default(),
             propagation: Histogram::new(PROPAGATION),

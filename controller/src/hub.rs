@@ -91,6 +91,11 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// How often proxies are told to report.
+    pub fn report_interval(&self) -> Duration {
+        Duration::from_millis(u64::from(self.report))
+    }
+
     /// An empty hub. `instance` is random per process; `report` is what proxies are told as their report interval.
     pub fn new(instance: u64, report: Duration) -> Self {
         Self {

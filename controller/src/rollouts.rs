@@ -6,28 +6,33 @@
 //!
 //! * [`machine`]: the two machines behind one face, with the evidence. Pure.
 //! * [`rules`]: from the user's YAML to the plan and the judge's rules. Pure.
-//! * [`record`]: what is remembered of a rollout, safe on disk before any effect of it.
-//! * [`sight`]: what the hub and the tally know of a rollout's splits.
-//! * [`engine`]: the task.
-//! * [`view`]: what the admin port shows.
+//! * [`record`]: what is remembered of a rollout, safe on disk before any effect of it; [`history`] of it.
+//! * [`engine`]: the task. What takes long it has done beside it ([`job`]): pods ([`hands`]), webhooks it asks
+//!   ([`gates`]) and tells ([`teller`]), metrics ([`readings`]).
+//! * [`sight`]: what the hub and the tally know of a rollout's splits; [`windows`]: what was counted since.
+//! * [`view`]: what the admin port shows; [`words`] for people, [`conditions`] for Kubernetes.
 
+pub mod conditions;
 pub mod engine;
+pub mod gates;
+pub mod hands;
+pub mod history;
+pub mod job;
 pub mod machine;
+pub mod readings;
 pub mod record;
 pub mod rules;
 pub mod sight;
+pub mod teller;
 pub mod view;
+pub mod windows;
+pub mod words;
 
-use crate::{
-    api::accept_rollout::{Deploy, Test},
-    context::Context,
-    store,
-    workloads::Keeper,
-};
-use engine::{Engine, Order};
-use record::{Files, Records};
+use crate::api::accept_rollout::{CommandLine, Deploy, Judgment, Test};
+use engine::{Engine, Tools, orders::Order};
+use record::Files;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use tokio::{
@@ -53,6 +58,22 @@ impl Wanted {
             Self::Test(test) => format!("CanaryTest {}", test.name),
         }
     }
+
+    /// The version that is wanted.
+    pub fn version(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => deploy.version.clone(),
+            Self::Test(test) => test.version.clone(),
+        }
+    }
+
+    /// The user's own command that looks after the pods.
+    pub fn command_line(&self) -> Option<&CommandLine> {
+        match self {
+            Self::Deploy(deploy) => deploy.command.as_ref(),
+            Self::Test(test) => test.command.as_ref(),
+        }
+    }
 }
 
 /// A rollout as it was read, with the file it came from.
@@ -62,6 +83,8 @@ pub struct Found {
     pub wanted: Wanted,
     /// Its file in the folder.
     pub file: String,
+    /// What persons wrote about it, in order of name.
+    pub judgments: Vec<Arc<Judgment>>,
 }
 
 /// All rollouts that are wanted, by `namespace/name`.
@@ -103,20 +126,16 @@ impl Desks {
 }
 
 /// Runs all rollouts: begins one for each that is wanted or remembered, until the process closes.
-pub async fn run(
-    context: Context,
-    store: store::Handle,
-    records: Records,
-    keeper: Keeper,
-    desks: Desks,
-    mut wanted: watch::Receiver<AllWanted>,
-) {
+pub async fn run(tools: Tools, desks: Desks) {
+    let mut wanted = tools.context.wanted();
     let mut engines = JoinSet::new();
     let mut specs: HashMap<String, watch::Sender<Option<Found>>> = HashMap::new();
-    let mut closing = context.closing();
+    let mut closing = tools.context.closing();
     loop {
         let all = wanted.borrow_and_update().clone();
-        for name in all.keys().chain(records.names().iter()) {
+        // Those that are wanted, those that are remembered, and those that run: of their end they have to hear.
+        let names = all.keys().cloned().chain(tools.records.names()).chain(specs.keys().cloned());
+        for name in &names.collect::<BTreeSet<_>>() {
             let found = all.get(name).cloned();
             if let Some(told) = specs.get(name) {
                 told.send_if_modified(|known| std::mem::replace(known, found.clone()) != found);
@@ -124,12 +143,12 @@ pub async fn run(
             }
             let (sender, orders) = mpsc::channel(ORDERS);
             let (told, spec) = watch::channel(found);
-            let (context, store, records, keeper) = (context.clone(), store.clone(), records.clone(), keeper.clone());
+            let tools = tools.clone();
             let name = name.clone();
             specs.insert(name.clone(), told);
             desks.lock().insert(name.clone(), sender);
             engines.spawn(async move {
-                let engine = Engine::new(name.clone(), context, store, records, keeper, spec, orders);
+                let engine = Engine::new(name.clone(), tools, spec, orders);
                 engine.run().await;
                 name
             });

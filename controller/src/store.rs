@@ -190,8 +190,10 @@ pub enum Command {
     Drive {
         /// `namespace/name`.
         split: String,
-        /// `None`: what the file says is in force again.
-        driven: Option<Driven>,
+        /// Who holds them.
+        by: String,
+        /// Of every subset that is not at 0; `None`: what the user wrote is in force again.
+        weights: Option<Weights>,
         /// Where the answer goes: the generation in force.
         reply: oneshot::Sender<Result<u64, SetError>>,
     },
@@ -213,10 +215,10 @@ impl Handle {
         answer.await.map_err(|_| SetError::Closed)?
     }
 
-    /// Holds the weights of a split, or lets them go; returns the generation in force.
-    pub async fn drive(&self, split: String, driven: Option<Driven>) -> Result<u64, SetError> {
+    /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
+    pub async fn drive(&self, split: String, by: String, weights: Option<Weights>) -> Result<u64, SetError> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(Command::Drive { split, driven, reply }).await.map_err(|_| SetError::Closed)?;
+        self.0.send(Command::Drive { split, by, weights, reply }).await.map_err(|_| SetError::Closed)?;
         answer.await.map_err(|_| SetError::Closed)?
     }
 }

@@ -24,13 +24,14 @@ pub use crate::api::rollout::{Webhook, WebhookPhase};
 use jiff::Timestamp;
 use message::Message;
 use send::Tried;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::{task::spawn_blocking, time::sleep};
 use tracing::{info, warn};
 
 /// The weights of one split, in thousandths of a percent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SplitWeights {
     /// `namespace/name`.
     pub split: String,
@@ -43,7 +44,7 @@ pub struct SplitWeights {
 }
 
 /// What happens, or is about to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// `namespace/name`.
     pub rollout: String,

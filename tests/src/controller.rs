@@ -41,6 +41,19 @@ impl Controller {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(files: &[(&str, &str)], args: &[&str]) -> Result<Self> {
+        Self::start_in(files, args, None)
+    }
+
+    /// The same with a state folder on a file system of its own that holds so many KiB; see [`Self::state`]. Fails where
+    /// this user may not make namespaces.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_on_small_disk(files: &[(&str, &str)], args: &[&str], kib: u32) -> Result<Self> {
+        Self::start_in(files, args, Some(kib))
+    }
+
+    fn start_in(files: &[(&str, &str)], args: &[&str], disk: Option<u32>) -> Result<Self> {
         let dir = Arc::new(paths::scratch("controller")?);
         fs::create_dir(dir.path().join("splits"))?;
         fs::create_dir(dir.path().join("state"))?;
@@ -48,7 +61,7 @@ impl Controller {
             paths::write_atomically(&dir.path().join("splits").join(name), yaml)?;
         }
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::launch(dir, None, any, any, args, 1)
+        Self::launch(dir, None, any, any, args, 1, disk)
     }
 
     /// Starts it on one namespace of a cluster, as the user of this kubeconfig.
@@ -58,7 +71,7 @@ impl Controller {
     pub fn start_in(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let cluster = Some((kubeconfig.to_owned(), namespace.to_owned()));
-        Self::launch(Arc::new(paths::scratch("controller")?), cluster, any, any, args, 1)
+        Self::launch(Arc::new(paths::scratch("controller")?), cluster, any, any, args, 1, None)
     }
 
     /// Starts it again on the same folders and ports, after [`Self::kill`] or [`Self::stop`].
@@ -75,8 +88,15 @@ impl Controller {
     /// As [`Self::start`].
     pub fn restart_with(&mut self, args: &[&str]) -> Result<()> {
         self.process.kill();
-        *self =
-            Self::launch(Arc::clone(&self.dir), self.cluster.clone(), self.proxy, self.admin, args, self.starts + 1)?;
+        *self = Self::launch(
+            Arc::clone(&self.dir),
+            self.cluster.clone(),
+            self.proxy,
+            self.admin,
+            args,
+            self.starts + 1,
+            None,
+        )?;
         Ok(())
     }
 
@@ -87,8 +107,12 @@ impl Controller {
         admin: SocketAddr,
         args: &[&str],
         starts: u32,
+        disk: Option<u32>,
     ) -> Result<Self> {
-        let mut command = Command::new(paths::controller()?);
+        let mut command = match disk {
+            None => Command::new(paths::controller()?),
+            Some(kib) => small_disk(&dir.path().join("state"), kib)?,
+        };
         command.arg("serve");
         match &cluster {
             Some((kubeconfig, namespace)) => {
@@ -121,6 +145,14 @@ impl Controller {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// The same as the process sees it, whatever is mounted there for it alone.
+    #[must_use]
+    pub fn own_state(&self) -> PathBuf {
+        let state = self.state();
+        let below = state.strip_prefix("/").unwrap_or(&state);
+        PathBuf::from(format!("/proc/{}/root", self.process.pid())).join(below)
     }
 
     /// Writes a file into its folder, whole at once.
@@ -185,6 +217,15 @@ impl Controller {
     pub fn write_split(&self, name: &str, subsets: &[(&str, u64)], extra: &str) -> Result<()> {
         self.write(&format!("{name}.yaml"), &split_yaml(name, subsets, extra))
     }
+}
+
+/// The program behind a mount of so many KiB at `state` that nobody else sees.
+fn small_disk(state: &Path, kib: u32) -> Result<Command> {
+    let mount = r#"mount -t tmpfs -o "size=$1k" tmpfs "$2" && shift 2 && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh", &kib.to_string()]).arg(state);
+    command.arg(paths::controller()?);
+    Ok(command)
 }
 
 /// The YAML of a `TrafficSplit`: see [`Controller::write_split`].

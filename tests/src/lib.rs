@@ -15,6 +15,7 @@
 //! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants. [`books`]: what the reports
 //!   it got add up to.
 //! * [`lab`]: pods, Envoy with the filter, a controller: the usual set-up.
+//! * [`pods`]: pods as processes, started by the command of a rollout; [`rollout_lab`]: the set-up around them.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
 //! * [`steady`]: a load beside a test; [`ack_loop`]: controller and client in one thread, for the ack.
 //! * [`process`], [`ports`] and [`http1`]: what the above are made of.
@@ -33,9 +34,11 @@ pub mod kube;
 pub mod lab;
 pub mod load;
 pub mod paths;
+pub mod pods;
 pub mod poll;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
+pub mod rollout_lab;
 pub mod steady;
 pub mod upstream;

@@ -60,13 +60,21 @@ pub fn helm() -> Result<PathBuf> {
 /// # Errors
 /// When it is not built.
 pub fn controller() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("SLUICEGATE_BIN") {
-        return Ok(PathBuf::from(path));
+    match env::var_os("SLUICEGATE_BIN") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => built("sluicegate"),
     }
+}
+
+/// A program that cargo built beside this one.
+///
+/// # Errors
+/// When it is not built.
+pub fn built(name: &str) -> Result<PathBuf> {
     let own = env::current_exe().context("where is this program?")?;
     let profile = own.ancestors().find(|dir| dir.ends_with("debug") || dir.ends_with("release"));
-    let path = profile.context("this program is not in a cargo target folder: set SLUICEGATE_BIN")?.join("sluicegate");
-    ensure!(path.exists(), "no controller at {}: run 'cargo build -p sluicegate'", path.display());
+    let path = profile.context("this program is not in a cargo target folder: set SLUICEGATE_BIN")?.join(name);
+    ensure!(path.exists(), "no {}: run 'cargo build -p sluicegate -p sluicegate-tests'", path.display());
     Ok(path)
 }
 

@@ -93,6 +93,12 @@ impl Drop for Steady {
 }
 
 impl Seen {
+    /// All answers, in the order sent.
+    #[must_use]
+    pub fn all(&self) -> &[Seeing] {
+        &self.answers
+    }
+
     /// The answers to requests sent at or after this moment.
     pub fn since(&self, moment: Instant) -> impl Iterator<Item = &Seeing> {
         self.answers.iter().filter(move |seeing| seeing.sent >= moment)

@@ -4,10 +4,12 @@
 //! and as JSON. The query of a request chooses how it is answered, see [`Behaviour`].
 
 mod behaviour;
+mod habits;
 mod server;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use nix::time::ClockId;
 use nix::unistd::{self, Pid};
 
 pub use behaviour::{Behaviour, Fault};
+pub use habits::Habits;
 
 /// The request header that names a subset.
 pub const SUBSET_HEADER: &str = "x-sluicegate-subset";
@@ -37,6 +40,7 @@ pub struct Received {
 pub struct Upstreams {
     pods: Vec<(String, SocketAddr)>,
     received: Arc<Mutex<Vec<Received>>>,
+    open: Arc<AtomicUsize>,
     waker: mio::Waker,
     thread: Option<thread::JoinHandle<()>>,
     cpu: ClockId,
@@ -48,9 +52,19 @@ impl Upstreams {
     /// # Errors
     /// When no port is to be had.
     pub fn start(names: &[&str]) -> Result<Self> {
+        Self::start_with(names, Habits::default())
+    }
+
+    /// The same with something wrong with all of them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(names: &[&str], habits: Habits) -> Result<Self> {
         let received = Arc::new(Mutex::new(vec![Received::default(); names.len()]));
+        let open = Arc::default();
         let (mut server, waker, addresses) =
-            server::Server::bind(names, Arc::clone(&received)).context("cannot start the upstreams")?;
+            server::Server::bind(names, habits, Arc::clone(&received), Arc::clone(&open))
+                .context("cannot start the upstreams")?;
         let (tell, told) = std::sync::mpsc::channel();
         let thread = thread::Builder::new().name("upstreams".into()).spawn(move || {
             tell.send(unistd::gettid()).ok();
@@ -58,7 +72,7 @@ impl Upstreams {
         })?;
         let id = told.recv().context("the thread of the upstreams died")?;
         let pods = names.iter().map(ToString::to_string).zip(addresses).collect();
-        Ok(Self { pods, received, waker, thread: Some(thread), cpu: thread_clock(id) })
+        Ok(Self { pods, received, open, waker, thread: Some(thread), cpu: thread_clock(id) })
     }
 
     /// The address of the pod with this name.
@@ -87,6 +101,12 @@ impl Upstreams {
     /// Forgets what was received.
     pub fn reset(&self) {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).fill(Received::default());
+    }
+
+    /// Connections that are open now.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// CPU time of the serving thread.

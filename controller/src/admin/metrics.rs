@@ -15,6 +15,8 @@ use sluicegate_core::{
 };
 use std::fmt;
 
+mod rollouts;
+
 /// Upper edges in µs of the latency buckets given to Prometheus; each is an edge of ours, so the counts are exact.
 const LATENCY: [u64; 14] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
@@ -47,7 +49,8 @@ impl Collector for Snapshot {
         let inner = self.0.lock();
         splits(&inner, &mut to)?;
         proxies(&inner, &mut to)?;
-        counts(&inner, &mut to)
+        counts(&inner, &mut to)?;
+        rollouts::encode(&inner, self.0.clock.now().wall, &mut to)
     }
 }
 

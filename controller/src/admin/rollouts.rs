@@ -5,7 +5,7 @@ use crate::{
     context::Desk,
     listen::teach,
     rollouts::{
-        engine::{Order, OrderError},
+        engine::orders::{Order, OrderError, Word},
         view::Views,
     },
 };
@@ -69,7 +69,7 @@ pub(super) async fn say(
     };
     let Some(orders) = desk.rollouts.get(&name) else { return none(&name) };
     let (reply, answer) = oneshot::channel();
-    let order = Order { command, about, by: say.by, reason: say.reason, reply };
+    let order = Order { word: Word { command, about, by: say.by, reason: say.reason }, reply };
     if orders.send(order).await.is_err() {
         return none(&name);
     }

@@ -2,11 +2,12 @@
 //!
 //! * [`deploy`], [`mod@test`], [`judgment`]: the three kinds.
 //! * [`parts`]: what they have in common.
-//! * [`judging`]: what makes a step good.
+//! * [`judging`]: what makes a step good; [`metrics`]: the metrics among it.
 
 pub mod deploy;
 pub mod judging;
 pub mod judgment;
+pub mod metrics;
 pub mod parts;
 pub mod test;
 

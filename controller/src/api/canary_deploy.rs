@@ -163,7 +163,7 @@ pub struct CanaryDeployStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub state: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Accepted, Progressing and Healthy.
+    /// Accepted, Progressing, Judged, Promoted, RolledBack and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition>,
 }

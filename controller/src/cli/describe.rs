@@ -4,10 +4,13 @@ use super::{
     Common,
     client::Client,
     get::{acked, or_dash, tell},
-    print_as, split_name,
+    print_as, rollout, split_name,
     text::{self, Cell, Table, Tone},
 };
-use crate::admin::model::{Counted, Split};
+use crate::{
+    admin::model::{Counted, Split},
+    rollouts::view::View,
+};
 use anyhow::Result;
 use clap::Args;
 use std::{fmt::Write as _, time::Duration};
@@ -15,7 +18,7 @@ use std::{fmt::Write as _, time::Duration};
 /// Options of `describe`.
 #[derive(Debug, Args)]
 pub(super) struct Describe {
-    /// The split: NAME, or NAMESPACE/NAME.
+    /// The rollout or split: NAME, or NAMESPACE/NAME.
     #[arg(value_parser = split_name)]
     name: String,
     #[command(flatten)]
@@ -24,6 +27,11 @@ pub(super) struct Describe {
 
 pub(super) fn run(describe: &Describe) -> Result<()> {
     let client = Client::new(&describe.common.admin);
+    // A rollout often has the name of its split; its description says more.
+    if let Some(view) = client.find::<View>(&format!("/v1/rollouts/{}", describe.name))? {
+        let text = || text::print(&rollout::describe(&view, text::colour()));
+        return print_as(describe.common.output, &view).unwrap_or_else(text);
+    }
     let split: Split = client.get(&format!("/v1/splits/{}", describe.name), Duration::ZERO)?;
     print_as(describe.common.output, &split).unwrap_or_else(|| text::print(&render(&split, text::colour())))
 }

@@ -1,11 +1,11 @@
 //! Rollouts for people: a table, a line, a live view.
 
 use super::{
+    evidence,
     get::short,
     text::{self, Cell, Table, Tone},
 };
 use crate::rollouts::view::View;
-use serde_json::Value;
 use std::fmt::Write as _;
 
 /// `get rollouts`.
@@ -61,6 +61,36 @@ pub(super) fn line(view: &View) -> String {
     line + "\n"
 }
 
+/// Everything about a rollout.
+pub(super) fn describe(view: &View, colour: bool) -> String {
+    let mut out = render(view, colour);
+    let now = text::now();
+    out.push_str("\nConditions:\n");
+    let mut table = Table::default();
+    for c in &view.conditions {
+        let since = text::age(c.last_transition_time, now);
+        let cells = [&c.kind, &c.status, &c.reason, &since, &c.message];
+        table.row(cells.into_iter().map(|cell| cell.as_str().into()).collect());
+    }
+    out.push_str(&table.render("  ", colour));
+    if !view.judgments.is_empty() {
+        out.push_str("\nJudgments:\n");
+        for (name, outcome) in &view.judgments {
+            let _ = writeln!(out, "  {}  {outcome}", short(name));
+        }
+    }
+    if !view.history.is_empty() {
+        out.push_str("\nEvents:\n");
+        let mut table = Table::default();
+        for entry in &view.history {
+            let cells = [&text::age(entry.at, now), &entry.phase, &entry.message];
+            table.row(cells.into_iter().map(|cell| cell.as_str().into()).collect());
+        }
+        out.push_str(&table.render("  ", colour));
+    }
+    out
+}
+
 /// The live view.
 pub(super) fn render(view: &View, colour: bool) -> String {
     let mut out = String::new();
@@ -83,21 +113,13 @@ pub(super) fn render(view: &View, colour: bool) -> String {
         let _ = writeln!(out, "  {role:<9} {:>7} %  {}  {pods}", weight, bar(weight));
     }
     let _ = writeln!(out, "  {:<9} {}/{} proxies", "Acked", view.acked, view.live);
-    if let Some(evidence) = &view.evidence {
-        let harm = |field: &str| evidence.pointer(&format!("/harm/{field}")).and_then(Value::as_f64).unwrap_or(0.0);
-        let verdict = view.verdict.as_deref().unwrap_or("-");
+    if let Some(verdict) = &view.verdict {
         let _ = writeln!(out, "  {:<9} {}", "Verdict", text::paint(verdict, verdict_tone(verdict), colour));
-        let _ = writeln!(
-            out,
-            "  {:<9} {:.2} of harm (1 says nothing, {:.0} rolls back)",
-            "Evidence",
-            harm("value"),
-            harm("threshold")
-        );
-        for reason in evidence.pointer("/reasons").and_then(Value::as_array).into_iter().flatten() {
-            let _ = writeln!(out, "            {}", reason.as_str().unwrap_or_default());
-        }
     }
+    out.push_str(&view.evidence.as_ref().map(|e| evidence::render(e, colour)).unwrap_or_default());
+    out.push_str(
+        &view.metrics.as_ref().map(|reading| evidence::metrics(&reading.judgment, colour)).unwrap_or_default(),
+    );
     if let Some(why) = &view.why {
         let _ = writeln!(out, "  {:<9} {why}", "Back");
     }

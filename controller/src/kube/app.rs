@@ -11,7 +11,7 @@ use super::{
 use crate::{
     app::Work,
     context::Context,
-    rollouts::{self, Desks, record::Records},
+    rollouts::{self, Desks, engine::Tools, record::Records},
     store::{Command, Handle},
     workloads::{Keeper, kube::Deployments},
 };
@@ -96,9 +96,15 @@ async fn lead(
             leads = begun => if !leads { return },
             _ = closing.wait_for(|closing| *closing) => return,
         }
-        let records = Records::Cluster(records.clone());
-        let run =
-            rollouts::run(context.clone(), store.clone(), records, keeper.clone(), desks.clone(), context.wanted());
+        let tools = Tools {
+            context: context.clone(),
+            store: store.clone(),
+            records: Records::Cluster(records.clone()),
+            keeper: keeper.clone(),
+            // There is no folder of documents; what they name is mounted somewhere.
+            folder: "/".into(),
+        };
+        let run = rollouts::run(tools, desks.clone());
         tokio::select! {
             () = run => {}
             _ = standing.wait_for(|standing| !standing.leads) => info!("rollouts are led by another replica now"),

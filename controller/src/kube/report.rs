@@ -132,36 +132,7 @@ fn pods_in_words(pods: &Pods, weight: Option<&String>) -> String {
 }
 
 fn of_view(view: &View) -> Vec<Condition> {
-    let phase = view.phase.as_str();
-    let resting = matches!(phase, "Idle" | "Promoted" | "RolledBack" | "Off" | "On" | "Gone" | "");
-    let words = message(view);
-    let mut all = vec![match (resting, &view.trouble) {
-        (_, Some(_)) => condition("Progressing", "False", "Trouble", &words),
-        (true, None) => condition("Progressing", "False", phase_or(phase, "Idle"), &words),
-        (false, None) => condition("Progressing", "True", phase, &words),
-    }];
-    if view.kind == "CanaryDeploy" {
-        let (status, reason) = match phase {
-            "Promoted" => ("True", "Promoted"),
-            "RolledBack" => ("False", "RolledBack"),
-            "Idle" | "" => ("Unknown", "Idle"),
-            _ => ("False", "UnderWay"),
-        };
-        all.push(condition("Promoted", status, reason, view.why.as_deref().unwrap_or_default()));
-        let back = matches!(phase, "Shed" | "Restore" | "Return" | "Clear" | "RolledBack");
-        let ill: Vec<_> =
-            view.pods.iter().filter_map(|(role, p)| Some(format!("{role}: {}", p.trouble.as_ref()?))).collect();
-        all.push(match (back, ill.is_empty()) {
-            (true, _) => condition("Healthy", "False", "RolledBack", view.why.as_deref().unwrap_or_default()),
-            (false, false) => condition("Healthy", "False", "Pods", &ill.join("; ")),
-            (false, true) => condition("Healthy", "True", "Healthy", ""),
-        });
-    }
-    all
-}
-
-fn phase_or<'a>(phase: &'a str, other: &'a str) -> &'a str {
-    if phase.is_empty() { other } else { phase }
+    view.conditions.iter().map(|c| condition(&c.kind, &c.status, &c.reason, &c.message)).collect()
 }
 
 /// The two differ in words only.

@@ -91,8 +91,8 @@ impl KubeStore {
                         // The asker may have gone; what was done stays done.
                         let _ = reply.send(done);
                     }
-                    Some(Command::Drive { split, driven, reply }) => {
-                        let done = self.drive(&split, driven).await;
+                    Some(Command::Drive { split, by, weights, reply }) => {
+                        let done = self.drive(&split, &by, weights).await;
                         let _ = reply.send(done);
                     }
                     Some(Command::Look(_)) => {}
@@ -356,16 +356,18 @@ impl KubeStore {
         Err(self.failed(split, &ClusterError::Conflict(Kind::TrafficSplit.title(split))))
     }
 
-    /// Holds the weights of a split, or lets them go; returns the generation in force.
-    async fn drive(&mut self, split: &str, driven: Option<Driven>) -> Result<u64, SetError> {
+    /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
+    async fn drive(&mut self, split: &str, by: &str, weights: Option<Weights>) -> Result<u64, SetError> {
         for _ in 0..TRIES {
-            match (self.reread(split).await, &driven) {
+            match (self.reread(split).await, &weights) {
                 // Deleted meanwhile: there is nothing to let go.
                 (Err(SetError::NoSplit { .. }), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
                 (found, _) => drop(found?),
             }
             let (old, known) = ask::live(&self.known, split)?;
-            let spec = ask::drive(split, old, known, driven.as_ref())?;
+            let Some((spec, driven)) = ask::drive(split, old, known, by, weights.clone())? else {
+                return Ok(known.generation);
+            };
             if known.driven == driven && spec == *old {
                 return Ok(known.generation);
             }
@@ -374,7 +376,7 @@ impl KubeStore {
                 Err(SetError::Write { why, .. }) if why.contains("at the same moment") => continue,
                 other => other?,
             };
-            if driven.is_none() {
+            if weights.is_none() {
                 // What the spec says is in force again.
                 self.reconcile().await;
             }

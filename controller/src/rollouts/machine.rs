@@ -1,8 +1,8 @@
 //! The two machines behind one face, with the evidence that one of them goes by. Pure.
 
-use super::{Wanted, rules};
+use super::{Wanted, readings::Reading, rules};
 use crate::{
-    api::accept_rollout::{Deploy, Test},
+    api::accept_rollout::{CommandLine, Deploy, Test},
     workloads::Care,
 };
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,17 @@ pub enum Machine {
         spec: Deploy,
         /// Where it is.
         state: deploy::State,
-        /// Since it began; `None`: nothing is judged by counts.
+        /// Since it began; `None`: nothing is judged by counts, or not yet.
         evidence: Option<Evidence>,
+        /// What metrics said of the step that holds.
+        #[serde(default)]
+        reading: Option<Reading>,
+        /// Its document keeps it where it is.
+        #[serde(default)]
+        held: bool,
+        /// A person found the last step good, whatever the evidence says if true; webhooks may still have to say yes.
+        #[serde(default)]
+        go: Option<bool>,
     },
     /// `kind: CanaryTest`.
     CanaryTest {
@@ -48,7 +57,14 @@ impl Machine {
         match wanted {
             Wanted::Deploy(spec) => {
                 let state = deploy::State::new(running, now);
-                Self::CanaryDeploy { spec: Deploy::clone(spec), state, evidence: None }
+                Self::CanaryDeploy {
+                    spec: Deploy::clone(spec),
+                    state,
+                    evidence: None,
+                    reading: None,
+                    held: false,
+                    go: None,
+                }
             }
             Wanted::Test(spec) => Self::CanaryTest { spec: Test::clone(spec), state: trial::State::new(now) },
         }
@@ -117,23 +133,64 @@ impl Machine {
         }
     }
 
+    /// It waits for acks, so every word of a proxy matters.
+    pub fn waits_for_acks(&self) -> bool {
+        match self {
+            Self::CanaryDeploy { state, .. } => {
+                matches!(state.phase, Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return)
+            }
+            Self::CanaryTest { state, .. } => matches!(state.phase, trial::Phase::Weigh | trial::Phase::Drain),
+        }
+    }
+
+    /// The user's own command that looks after the pods.
+    pub fn command_line(&self) -> Option<&CommandLine> {
+        match self {
+            Self::CanaryDeploy { spec, .. } => spec.command.as_ref(),
+            Self::CanaryTest { spec, .. } => spec.command.as_ref(),
+        }
+    }
+
     /// Canary and baseline have traffic to be compared by.
     pub fn is_compared(&self) -> bool {
         match self {
-            Self::CanaryDeploy { state, .. } => state.phase.step().is_some() || state.phase == Phase::Update,
+            Self::CanaryDeploy { state, .. } => match state.phase {
+                Phase::Scale { step } => step > 0,
+                Phase::Weigh { .. } | Phase::Hold { .. } | Phase::Update => true,
+                _ => false,
+            },
             Self::CanaryTest { .. } => false,
         }
     }
 
-    /// What the evidence says of the step as it stands.
+    /// What counts and metrics say of the step as it stands: either can fail it, and it takes both to pass.
     pub fn verdict(&self) -> Verdict {
-        match self {
-            Self::CanaryDeploy { evidence: Some(evidence), .. } if evidence.failed() => Verdict::Fail,
-            Self::CanaryDeploy { evidence: Some(evidence), state, .. } if matches!(state.phase, Phase::Hold { .. }) => {
-                evidence.assess().verdict
-            }
-            _ => Verdict::Inconclusive,
+        let Self::CanaryDeploy { spec, state, evidence, reading, .. } = self else { return Verdict::Inconclusive };
+        if evidence.as_ref().is_some_and(Evidence::failed) {
+            return Verdict::Fail;
         }
+        if !matches!(state.phase, Phase::Hold { .. }) {
+            return Verdict::Inconclusive;
+        }
+        let by_counts = spec.judging.errors.is_some() || spec.judging.latency.is_some();
+        let counts = by_counts.then(|| evidence.as_ref().map_or(Verdict::Inconclusive, |e| e.assess().verdict));
+        let metrics = (!spec.judging.metrics.is_empty())
+            .then(|| reading.as_ref().map_or(Verdict::Inconclusive, |reading| reading.judgment.verdict));
+        let all = || [counts, metrics].into_iter().flatten();
+        match all().find(|verdict| *verdict == Verdict::Fail) {
+            Some(fail) => fail,
+            None if all().count() > 0 && all().all(|verdict| verdict == Verdict::Pass) => Verdict::Pass,
+            None => Verdict::Inconclusive,
+        }
+    }
+
+    /// Takes what metrics said.
+    pub fn read(&self, new: Reading) -> Self {
+        let mut next = self.clone();
+        if let Self::CanaryDeploy { reading, .. } = &mut next {
+            *reading = Some(new);
+        }
+        next
     }
 
     /// What main is, for those who only take pods as given.
@@ -161,7 +218,7 @@ impl Machine {
     ) -> Result<Option<Self>, PlanError> {
         let mut next = self.clone();
         match (&mut next, wanted) {
-            (Self::CanaryDeploy { spec, state, evidence }, wanted) => {
+            (Self::CanaryDeploy { spec, state, evidence, reading, held, go }, wanted) => {
                 let wanted = match wanted {
                     Some(Wanted::Deploy(deploy)) => Some(deploy),
                     _ => None,
@@ -170,14 +227,33 @@ impl Machine {
                 if let Some(newer) = wanted.filter(|newer| resting && ***newer != *spec) {
                     *spec = Deploy::clone(newer);
                 }
+                let plan = rules::plan(spec)?;
+                let paused = wanted.is_some_and(|deploy| deploy.paused);
+                obey_document(paused, held, state, &plan, seen, now);
                 let from = state.phase;
-                *state = deploy::step(&rules::plan(spec)?, wanted.map(|d| d.version.as_str()), state, seen, now);
+                let version = wanted.map(|d| d.version.as_str());
+                let same = state.rollout.as_ref().map(|rollout| rollout.version.as_str()) == version;
+                let said = go.filter(|_| same).map(|over_fail| Command::Continue { over_fail });
+                let went = said.and_then(|command| state.command(&plan, command, None, seen, now).ok());
+                if let Some(went) = went {
+                    *state = went;
+                } else if !(paused && resting) {
+                    *state = deploy::step(&plan, version, state, seen, now);
+                }
                 if state.phase != from {
+                    *go = None;
                     match state.phase {
-                        Phase::Scale { step: 0 } => *evidence = rules::rules(&spec.judging, before).map(Evidence::new),
-                        Phase::Hold { .. } => evidence.iter_mut().for_each(Evidence::begin_step),
+                        Phase::Scale { step: 0 } => *evidence = None,
+                        Phase::Hold { .. } => {
+                            evidence.iter_mut().for_each(Evidence::begin_step);
+                            *reading = None;
+                        }
                         _ => {}
                     }
+                }
+                // A threshold that is taken from main is there once main has served something.
+                if evidence.is_none() && state.phase.step().is_some() {
+                    *evidence = rules::rules(&spec.judging, before).map(Evidence::new);
                 }
             }
             (Self::CanaryTest { spec, state }, wanted) => {
@@ -213,12 +289,34 @@ impl Machine {
     ) -> Result<Self, Refused> {
         let mut next = self.clone();
         match &mut next {
-            Self::CanaryDeploy { spec, state, .. } => {
+            Self::CanaryDeploy { held: true, .. } if command == Command::Resume => Err(Refused::Document),
+            Self::CanaryDeploy { spec, state, go, .. } => {
                 let plan: Plan = rules::plan(spec).map_err(|_| Refused::Idle)?;
-                *state = state.command(&plan, command, about, seen, now)?;
+                let said = state.command(&plan, command, about, seen, now)?;
+                match (said.phase, command) {
+                    // Not past a webhook that is to be asked: the next step of the machine goes there.
+                    (Phase::Update, Command::Continue { over_fail } | Command::Promote { over_fail }) => {
+                        *go = Some(over_fail);
+                    }
+                    _ => *state = said,
+                }
                 Ok(next)
             }
             Self::CanaryTest { .. } => Err(Refused::Test),
         }
+    }
+}
+
+/// Pauses and resumes as the document says; what a person paused stays so.
+fn obey_document(paused: bool, held: &mut bool, state: &mut deploy::State, plan: &Plan, seen: &Observation, now: u64) {
+    *held &= state.paused.is_some();
+    let command = match (paused, *held) {
+        (true, false) => Command::Pause,
+        (false, true) => Command::Resume,
+        _ => return,
+    };
+    // Refused when there is nothing to pause, or a person did it already.
+    if let Ok(next) = state.command(plan, command, None, seen, now) {
+        (*state, *held) = (next, paused);
     }
 }

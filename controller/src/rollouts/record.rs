@@ -1,7 +1,7 @@
 //! What is remembered of rollouts, safe before any effect: a file for each rollout and for each judgment, or the objects
 //! of a cluster.
 
-use super::{Found, Wanted, machine::Machine};
+use super::{Found, Wanted, history::History, machine::Machine, teller::Outbox};
 use crate::{
     kube::{cluster::ClusterError, records::KubeRecords},
     store::state::{Draft, sync_folder},
@@ -9,6 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,6 +28,18 @@ pub struct Record {
     pub file: String,
     /// Proxies that subscribed when this was written; after a restart they have to come back first.
     pub proxies: usize,
+    /// When the run under way, or the last one, began, Unix ms: tells one from another.
+    #[serde(default)]
+    pub run: u64,
+    /// What happened.
+    #[serde(default)]
+    pub history: History,
+    /// Webhooks that are still to be told.
+    #[serde(default)]
+    pub outbox: Outbox,
+    /// Judgments among the user's documents that are done with, and what became of them.
+    #[serde(default)]
+    pub judgments: BTreeMap<String, String>,
 }
 
 impl Record {
@@ -36,7 +49,20 @@ impl Record {
             Machine::CanaryDeploy { spec, .. } => Wanted::Deploy(Arc::new(spec)),
             Machine::CanaryTest { spec, .. } => Wanted::Test(Arc::new(spec)),
         };
-        Found { wanted, file: self.file }
+        Found { wanted, file: self.file, judgments: Vec::new() }
+    }
+
+    /// Of a rollout that nobody remembers.
+    pub fn new(machine: Machine, file: String) -> Self {
+        Self {
+            machine,
+            file,
+            proxies: 0,
+            run: 0,
+            history: History::default(),
+            outbox: Outbox::default(),
+            judgments: BTreeMap::new(),
+        }
     }
 }
 

@@ -48,8 +48,8 @@ pub fn plan(deploy: &Deploy) -> Result<Plan, PlanError> {
     Plan::new(steps.collect(), splits.collect(), policy)
 }
 
-/// The rules of the judge. `before`: main's latencies before the rollout, for a threshold nobody gave; `None` when there
-/// is nothing to judge by counts.
+/// The rules of the judge. `before`: main's latencies so far, for a threshold nobody gave. `None`: nothing is to be judged
+/// by counts, or that threshold cannot be known yet.
 pub fn rules(judging: &Judging, before: &Histogram) -> Option<Rules> {
     let errors = Criterion::Errors(Classes::default());
     let (mut criteria, mut limits) = (Vec::new(), Vec::new());
@@ -58,9 +58,12 @@ pub fn rules(judging: &Judging, before: &Histogram) -> Option<Rules> {
         limits.extend(wanted.max.map(|max| Limit { criterion: errors, max: f64::from(max) / 100_000.0 }));
     }
     if let Some(wanted) = judging.latency {
-        let slower = wanted.slower_than.and_then(edge).or_else(|| threshold(before, Quantile::P99));
-        criteria.extend(slower.map(|micros| Weighted { criterion: Criterion::SlowerThan(micros), weight: 1.0 }));
-        let p99 = wanted.p99.and_then(edge);
+        let slower = match wanted.slower_than {
+            Some(ms) => edge(ms),
+            None => threshold(before, Quantile::P99)?,
+        };
+        criteria.push(Weighted { criterion: Criterion::SlowerThan(slower), weight: 1.0 });
+        let p99 = wanted.p99.map(edge);
         limits.extend(p99.map(|micros| Limit { criterion: Criterion::SlowerThan(micros), max: 0.01 }));
     }
     let spec = RulesSpec {
@@ -77,7 +80,8 @@ pub fn rules(judging: &Judging, before: &Histogram) -> Option<Rules> {
     Rules::try_from(spec).ok()
 }
 
-/// The bucket edge at or above so many milliseconds, in microseconds.
-fn edge(ms: u64) -> Option<u64> {
-    EDGES.get(bucket(ms.saturating_mul(1_000))).copied()
+/// The bucket edge at or above so many milliseconds, in microseconds; nothing can be told above the last.
+fn edge(ms: u64) -> u64 {
+    let edge = EDGES.get(bucket(ms.saturating_mul(1_000)));
+    edge.or(EDGES.last()).copied().unwrap_or(u64::MAX)
 }

@@ -1,13 +1,18 @@
 //! A rollout as the admin port shows it, and as the command line reads it.
 
-use super::machine::Machine;
+use super::{
+    history::Entry,
+    machine::Machine,
+    readings::Reading,
+    record::Record,
+    words::{overdue, phase, reason, verdict, waits},
+};
+use crate::admin::model::Condition;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluicegate_core::rollout::{
     Observation, Role, Weights,
-    deploy::{Phase, State, Why},
-    desired::Effect,
     plan::{Judge, percent},
     trial,
 };
@@ -62,6 +67,20 @@ pub struct View {
     pub why: Option<String>,
     /// What keeps it from going on.
     pub trouble: Option<String>,
+    /// It is later than the plan has it, in one word for machines.
+    pub overdue: Option<String>,
+    /// What metrics said of the step that holds.
+    #[serde(default)]
+    pub metrics: Option<Reading>,
+    /// Progressing, Judged, Promoted, RolledBack and Stalled.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// What happened, in order of time.
+    #[serde(default)]
+    pub history: Vec<Entry>,
+    /// Judgments among the documents that are done with, and what became of them.
+    #[serde(default)]
+    pub judgments: BTreeMap<String, String>,
 }
 
 /// A group of pods.
@@ -80,9 +99,12 @@ pub struct Pods {
 }
 
 impl View {
-    /// Fills in what a machine and what was seen say.
-    pub fn tell(&mut self, machine: &Machine, seen: &Observation, now: u64) {
+    /// Fills in what is remembered and what was seen. `asked`: the webhook whose yes it waits for.
+    pub fn tell(&mut self, record: &Record, seen: &Observation, asked: Option<String>, now: Timestamp) {
+        let (machine, now) = (&record.machine, now.as_millisecond().max(0) as u64);
         self.phase = phase(machine).to_owned();
+        self.history = record.history.entries().cloned().collect();
+        self.judgments.clone_from(&record.judgments);
         for role in Role::ALL {
             let Some(w) = seen.workload(role).filter(|w| w.replicas > 0 || w.ready > 0) else { continue };
             let pods =
@@ -94,7 +116,7 @@ impl View {
             self.weights = all.map(|(role, w)| (role.name().to_owned(), percent(w))).into();
         }
         let entered = match machine {
-            Machine::CanaryDeploy { spec, state, evidence } => {
+            Machine::CanaryDeploy { spec, state, evidence, reading, .. } => {
                 self.kind = "CanaryDeploy".to_owned();
                 self.step = state.phase.step().map(|step| step + 1);
                 self.steps = spec.steps.iter().map(|step| percent(step.weight)).collect();
@@ -102,14 +124,19 @@ impl View {
                 self.version = state.rollout.as_ref().map(|r| r.version.clone());
                 self.paused = state.paused.is_some();
                 let assessment = evidence.as_ref().map(|e| e.assess());
-                self.verdict = assessment.as_ref().map(|_| format!("{:?}", machine.verdict()).to_lowercase());
+                self.metrics.clone_from(reading);
+                let judged = assessment.is_some() || reading.is_some();
+                self.verdict = judged.then(|| verdict(machine.verdict()).to_owned());
                 self.evidence = assessment.as_ref().and_then(|a| serde_json::to_value(a).ok());
                 let back = state.rollout.as_ref().and_then(|r| r.back.as_ref());
                 self.why = back.map(|back| reason(back.why).to_owned());
-                let reasons = assessment.map(|a| a.reasons.join("; ")).unwrap_or_default();
+                let counted = assessment.into_iter().flat_map(|a| a.reasons);
+                let measured = reading.iter().flat_map(|r| r.judgment.reasons.iter().cloned());
+                let reasons = counted.chain(measured).collect::<Vec<_>>().join("; ");
                 let hold = state.phase.step().and_then(|s| spec.steps.get(s)).map_or(0, |s| s.hold);
                 let judge = super::rules::plan(spec).map_or(Judge::Auto, |plan| state.judge(&plan));
-                self.waits = waits(self, state, judge, hold, &reasons, now);
+                self.waits = asked.unwrap_or_else(|| waits(self, state, judge, hold, &reasons, now));
+                self.overdue = overdue(spec, state, judge, hold, now).map(str::to_owned);
                 state.entered
             }
             Machine::CanaryTest { spec, state } => {
@@ -129,7 +156,7 @@ impl View {
         self.since = i64::try_from(entered).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     }
 
-    fn pods_in_words(&self) -> String {
+    pub(super) fn pods_in_words(&self) -> String {
         let one = |(role, pods): (&String, &Pods)| {
             let trouble = pods.trouble.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
             format!("{role} {}/{} ready{trouble}", pods.ready, pods.replicas)
@@ -137,91 +164,10 @@ impl View {
         self.pods.iter().map(one).collect::<Vec<_>>().join(", ")
     }
 
-    fn acks_in_words(&self) -> String {
+    pub(super) fn acks_in_words(&self) -> String {
         match self.live {
             0 => "a proxy: none that serves its splits is connected".to_owned(),
             live => format!("acks: {} of {live} proxies", self.acked),
-        }
-    }
-}
-
-fn waits(view: &View, state: &State, judge: Judge, hold: u64, reasons: &str, now: u64) -> String {
-    let name = view.name.strip_prefix("default/").unwrap_or(&view.name);
-    if view.paused {
-        return format!("a person: paused; `sluicegate resume {name}`");
-    }
-    match state.phase {
-        Phase::Idle => format!("another version than {}", state.stable),
-        Phase::Scale { .. } | Phase::Update | Phase::Restore => format!("pods: {}", view.pods_in_words()),
-        Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return => view.acks_in_words(),
-        Phase::CleanUp | Phase::Clear => "canary and baseline to go".to_owned(),
-        Phase::Watch => format!("the watch to end, or a person: `sluicegate rollback {name}`"),
-        Phase::Promoted => format!("another version than {}", state.stable),
-        Phase::RolledBack => "another version: this one was rolled back".to_owned(),
-        Phase::Gone => String::new(),
-        Phase::Hold { .. } => {
-            let left = hold.saturating_sub(state.elapsed(now));
-            let person = format!("`sluicegate continue {name}` or `sluicegate rollback {name}`");
-            match judge {
-                Judge::Manual | Judge::Both => format!("a person: {person}"),
-                Judge::Auto if left > 0 => format!("{:.1} s more; {reasons}", left as f64 / 1e3),
-                Judge::Auto => format!("evidence: {reasons}; or a person: {person}"),
-            }
-        }
-    }
-}
-
-/// Where a rollout is, in a word.
-pub fn phase(machine: &Machine) -> &'static str {
-    match machine {
-        Machine::CanaryDeploy { state, .. } => match state.phase {
-            Phase::Idle => "Idle",
-            Phase::Scale { .. } => "Scale",
-            Phase::Weigh { .. } => "Weigh",
-            Phase::Hold { .. } => "Hold",
-            Phase::Update => "Update",
-            Phase::Switch => "Switch",
-            Phase::CleanUp => "CleanUp",
-            Phase::Watch => "Watch",
-            Phase::Promoted => "Promoted",
-            Phase::Shed => "Shed",
-            Phase::Restore => "Restore",
-            Phase::Return => "Return",
-            Phase::Clear => "Clear",
-            Phase::RolledBack => "RolledBack",
-            Phase::Gone => "Gone",
-        },
-        Machine::CanaryTest { state, .. } => match state.phase {
-            trial::Phase::Off => "Off",
-            trial::Phase::Scale => "Scale",
-            trial::Phase::Weigh => "Weigh",
-            trial::Phase::Trim => "Trim",
-            trial::Phase::On => "On",
-            trial::Phase::Drain => "Drain",
-            trial::Phase::Clear => "Clear",
-            trial::Phase::Gone => "Gone",
-        },
-    }
-}
-
-fn reason(why: Why) -> &'static str {
-    match why {
-        Why::Verdict => "the evidence says fail",
-        Why::Inconclusive => "a step's time was over without a verdict",
-        Why::Person => "a person said so",
-        Why::Deadline => "pods did not get ready in time",
-        Why::Acks => "proxies did not ack in time",
-        Why::Superseded => "another version is wanted",
-        Why::Deleted => "it was deleted",
-    }
-}
-
-/// An effect, for the log.
-pub fn effect(effect: &Effect) -> String {
-    match effect {
-        Effect::Apply { role, target } => format!("{}: {} × {}", role.name(), target.replicas, target.version),
-        Effect::Weigh { weights: Weights { canary, main, baseline }, .. } => {
-            format!("weights: canary {} main {} baseline {}", percent(*canary), percent(*main), percent(*baseline))
         }
     }
 }

@@ -48,13 +48,24 @@ pub fn weigh(
     }
 }
 
-/// A split whose weights a rollout holds, or lets go: then it is as it was until the user's own are read.
-pub fn drive(split: &str, old: &SplitSpec, known: &Known, wanted: Option<&Driven>) -> Result<SplitSpec, SetError> {
-    let Some(wanted) = wanted else { return Ok(old.clone()) };
-    match &known.driven {
-        Some(Driven { by, .. }) if *by != wanted.by => {
-            Err(SetError::Driven { split: split.to_owned(), by: by.clone() })
+/// A split whose weights `by` holds, or lets go: then it is as it was until the user's own are read. `None`: they are
+/// somebody else's to let go.
+pub fn drive(
+    split: &str,
+    old: &SplitSpec,
+    known: &Known,
+    by: &str,
+    weights: Option<Weights>,
+) -> Result<Option<(SplitSpec, Option<Driven>)>, SetError> {
+    match (&known.driven, &weights) {
+        (Some(held), Some(_)) if held.by != by => {
+            return Err(SetError::Driven { split: split.to_owned(), by: held.by.clone() });
         }
-        _ => driven::with(old, wanted).map_err(|why| SetError::Refused { split: split.to_owned(), why }),
+        (Some(held), None) if held.by != by => return Ok(None),
+        _ => {}
     }
+    let Some(weights) = weights else { return Ok(Some((old.clone(), None))) };
+    let driven = Driven { by: by.to_owned(), weights };
+    let spec = driven::with(old, &driven).map_err(|why| SetError::Refused { split: split.to_owned(), why })?;
+    Ok(Some((spec, Some(driven))))
 }

@@ -1,7 +1,7 @@
 //! The folder store: files in, generations on disk, changes out.
 
 use super::{
-    Change, Complaint, Driven, Set, SetError, Sink, Weights, ask, driven, edit,
+    Change, Complaint, Set, SetError, Sink, Weights, ask, driven, edit,
     folder::Folder,
     plan::{Plan, plan},
     rollouts,
@@ -211,21 +211,23 @@ impl FolderStore {
         Ok(Set { generation, changed })
     }
 
-    /// Holds the weights of a split, or lets them go; returns the generation in force.
+    /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
     pub fn drive(
         &mut self,
         split: &str,
-        driven: Option<Driven>,
+        by: &str,
+        weights: Option<Weights>,
         unfinished: &BTreeSet<String>,
         now: Now,
     ) -> Result<u64, SetError> {
-        let (old, known) = match (ask::live(&self.known, split), &driven) {
+        let generation = |known: Option<&Known>| known.map_or(0, |known| known.generation);
+        let (old, known) = match (ask::live(&self.known, split), &weights) {
             (Ok(live), _) => live,
             // Deleted meanwhile: there is nothing to let go.
-            (Err(_), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
+            (Err(_), None) => return Ok(generation(self.known.get(split))),
             (Err(none), Some(_)) => return Err(none),
         };
-        let spec = ask::drive(split, old, known, driven.as_ref())?;
+        let Some((spec, driven)) = ask::drive(split, old, known, by, weights)? else { return Ok(known.generation) };
         if known.driven == driven && spec == *old {
             return Ok(known.generation);
         }
@@ -245,7 +247,7 @@ impl FolderStore {
         if !held {
             self.look(&BTreeSet::new(), false, unfinished, now);
         }
-        Ok(self.known.get(split).map_or(0, |k| k.generation))
+        Ok(self.known.get(split).map_or(0, |known| known.generation))
     }
 
     /// The file and the state, both or neither. A crash between the two leaves the old file with a generation that was

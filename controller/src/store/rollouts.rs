@@ -6,8 +6,9 @@
 use super::{Complaint, plan::Source};
 use crate::{
     api::{
-        accept_rollout::{Deploy, Test},
+        accept_rollout::{Deploy, Judgment, Said, Test},
         document::{Document, Meaning},
+        nearest::hint,
     },
     rollouts::{AllWanted, Found, Wanted},
 };
@@ -27,12 +28,6 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
         for document in source.documents.iter().filter(ours) {
             let Some(name) = &document.name else { continue };
             let found = match &document.meaning {
-                // Half of what a user asked for is not what they asked for: without its gate or its metrics a rollout
-                // would go on where they wanted it stopped.
-                Ok(Meaning::Deploy(deploy)) if !not_yet(deploy).is_empty() => {
-                    complaints.push(refused(source, document, "NotSupported", not_yet(deploy).join("; ")));
-                    before.get(name).map(|found| found.wanted.clone())
-                }
                 Ok(Meaning::Deploy(deploy)) => Some(Wanted::Deploy(Arc::new(Deploy::clone(deploy)))),
                 Ok(Meaning::Test(test)) => Some(Wanted::Test(Arc::new(Test::clone(test)))),
                 // Refused, as is said elsewhere: what it said before stays.
@@ -41,7 +36,7 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
             let Some(wanted) = found else { continue };
             match all.get(name) {
                 None => {
-                    all.insert(name.clone(), Found { wanted, file: source.file.clone() });
+                    all.insert(name.clone(), Found { wanted, file: source.file.clone(), judgments: Vec::new() });
                 }
                 Some(first) => {
                     let message = format!(
@@ -54,35 +49,46 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
             }
         }
     }
-    for source in sources {
-        for document in source.documents.iter().filter(|d| matches!(d.meaning, Ok(Meaning::Judgment(_)))) {
-            let message =
-                "a Judgment in the folder is not acted on yet; say `sluicegate continue NAME` or `rollback NAME`";
-            complaints.push(refused(source, document, "NotSupported", message.to_owned()));
-        }
-    }
     for (name, found) in before {
         let kept = doubtful.contains(found.file.as_str()) && !all.contains_key(name);
         if kept {
             all.insert(name.clone(), found.clone());
         }
     }
+    complaints.extend(judge(&mut all, sources));
     (all, complaints)
 }
 
-/// What this version reads and would not do.
-fn not_yet(deploy: &Deploy) -> Vec<&'static str> {
-    let mut all = Vec::new();
-    if !deploy.webhooks.is_empty() {
-        all.push("webhooks are not called yet by this version; leave them out");
+/// Hands the Judgments of persons to the rollouts they are about; returns what is wrong with them.
+fn judge(all: &mut AllWanted, sources: &[Source]) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for found in all.values_mut() {
+        found.judgments.clear();
     }
-    if !deploy.judging.metrics.is_empty() {
-        all.push("judge.metrics are not judged yet by this version; leave them out and judge by errors and latency");
+    for source in sources {
+        for document in &source.documents {
+            let Ok(Meaning::Judgment(judgment)) = &document.meaning else { continue };
+            if !matches!(judgment.said, Said::Person { .. }) {
+                continue;
+            }
+            match all.get_mut(&judgment.rollout) {
+                Some(found) => found.judgments.push(Arc::new(Judgment::clone(judgment))),
+                None => {
+                    let names = all.keys().map(String::as_str);
+                    let message = format!(
+                        "there is no CanaryDeploy {:?} that this Judgment could be about{}",
+                        judgment.rollout,
+                        hint(&judgment.rollout, names)
+                    );
+                    complaints.push(refused(source, document, "NoSuchRollout", message));
+                }
+            }
+        }
     }
-    if deploy.paused {
-        all.push("paused is not acted on yet by this version; leave it out and say `sluicegate pause NAME`");
+    for found in all.values_mut() {
+        found.judgments.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    all
+    complaints
 }
 
 fn refused(source: &Source, document: &Document, reason: &'static str, message: String) -> Complaint {

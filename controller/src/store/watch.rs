@@ -7,6 +7,7 @@ use super::{
     folder::{self, GAP},
 };
 use crate::clock::Clock;
+use jiff::Timestamp;
 use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind},
@@ -159,9 +160,9 @@ pub async fn run(
                 // The asker may have gone; what was done stays done.
                 let _ = reply.send(done.unwrap_or(Err(super::SetError::Closed)));
             }
-            Ok(Some(Command::Drive { split, driven, reply })) => {
+            Ok(Some(Command::Drive { split, by, weights, reply })) => {
                 let unfinished = pending.unfinished();
-                let done = with(&mut held, move |store| store.drive(&split, driven, &unfinished, moment)).await;
+                let done = with(&mut held, move |store| store.drive(&split, &by, weights, &unfinished, moment)).await;
                 let _ = reply.send(done.unwrap_or(Err(super::SetError::Closed)));
             }
             Ok(Some(Command::Stop) | None) => return held,
@@ -177,12 +178,27 @@ pub async fn run(
         let due = vanished.is_some_and(|at| at <= now) || pending.look_at.is_some_and(|at| at <= now);
         if thorough || due {
             pending.look_at = None;
-            let (touched, unfinished) = (std::mem::take(&mut pending.touched), pending.unfinished());
+            let (touched, mut unfinished) = (std::mem::take(&mut pending.touched), pending.unfinished());
+            let young: Vec<_> = if thorough { young(&dir, moment.wall) } else { Vec::new() };
+            let young: Vec<_> = young.into_iter().filter(|name| !touched.contains(name)).collect();
+            if !young.is_empty() {
+                next_period = now + UNFINISHED;
+            }
+            unfinished.extend(young);
             with(&mut held, move |store| store.look(&touched, thorough, &unfinished, moment)).await;
         }
         // Only a panic takes the store away; going on without one would only look alive.
         held.as_ref()?;
     }
+}
+
+/// Files written to so lately that a notice of it may still be under way: one of them may be half written.
+fn young(dir: &Path, now: Timestamp) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let written = |entry: &fs::DirEntry| Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok();
+    let lately = |at: Timestamp| now.duration_since(at).unsigned_abs() < UNFINISHED;
+    let young = entries.filter(|entry| written(entry).is_some_and(lately));
+    young.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn identity(dir: &Path) -> Option<(u64, u64)> {

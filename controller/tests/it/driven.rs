@@ -18,8 +18,12 @@ fn held(by: &str, weights: &[(&str, u32)]) -> Option<Driven> {
 }
 
 fn drive(bench: &mut Bench, driven: Option<Driven>) -> Result<u64, String> {
+    let (by, weights) = match driven {
+        Some(Driven { by, weights }) => (by, Some(weights)),
+        None => ("CanaryDeploy default/x".to_owned(), None),
+    };
     let now = crate::support::at(0);
-    bench.store().drive("default/app", driven, &BTreeSet::new(), now).map_err(|why| why.to_string())
+    bench.store().drive("default/app", &by, weights, &BTreeSet::new(), now).map_err(|why| why.to_string())
 }
 
 #[test]
@@ -58,6 +62,9 @@ fn weights_that_are_held_can_be_set_by_nobody_else() {
     assert!(why.contains("held by CanaryDeploy default/x"), "{why}");
     let why = drive(&mut bench, held("CanaryDeploy default/y", &[("main", 1)])).unwrap_err();
     assert!(why.contains("held by CanaryDeploy default/x"), "{why}");
+    let now = crate::support::at(0);
+    bench.store().drive("default/app", "CanaryDeploy default/y", None, &BTreeSet::new(), now).unwrap();
+    assert!(bench.set("default/app", &[("canary", 5)]).is_err(), "somebody else let it go");
     drive(&mut bench, None).unwrap();
     assert!(bench.set("default/app", &[("canary", 5)]).is_ok());
 }
@@ -80,23 +87,20 @@ fn a_split_that_would_move_users_across_is_not_driven() {
 }
 
 #[test]
-fn a_rollout_that_asks_for_more_than_this_version_does_is_refused_and_says_so() {
-    let deploy = |more: &str| {
-        format!(
-            "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: x }}\nspec:\n  version: v2\n  \
-             splits: [app]\n  steps: [50]\n{more}"
-        )
+fn a_judgment_of_nothing_is_refused_and_says_what_there_is() {
+    let document = |kind: &str, spec: &str| {
+        format!("apiVersion: sluicegate.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: x }}\nspec: {spec}\n")
     };
-    for (more, why) in [
-        ("  paused: true\n", "paused is not acted on yet"),
-        ("  webhooks: [{ url: 'http://gate.test/', phase: beforeStart }]\n", "webhooks are not called yet"),
-    ] {
-        let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(more))]);
-        let told = bench.told.complaints();
-        assert!(told.iter().any(|c| c.starts_with("x.yaml:1:1") && c.contains(why)), "{told:?}");
+    let deploy = document("CanaryDeploy", "{ version: v2, splits: [app], steps: [50] }");
+    let judgment =
+        |rollout: &str| document("Judgment", &format!("{{ rollout: {rollout}, decision: continue, by: ada }}"));
+    for (rollout, complaints) in [("x", 0), ("y", 1)] {
+        let files = [("a.yaml", yaml("app", &ORDER, "")), ("x.yaml", deploy.clone()), ("j.yaml", judgment(rollout))];
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let told = Bench::new(&files).told.complaints();
+        assert_eq!(told.len(), complaints, "{told:?}");
+        assert!(told.iter().all(|c| c.starts_with("j.yaml:1:1") && c.contains("\"default/x\"")), "{told:?}");
     }
-    let bench = Bench::new(&[("a.yaml", &yaml("app", &ORDER, "")), ("x.yaml", &deploy(""))]);
-    assert_eq!(bench.told.complaints(), [""; 0]);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod edit;
 mod examples;
 mod hub;
 mod hub_laws;
+mod judge;
+mod judge_metrics;
 mod prometheus;
 mod restart;
 mod rollouts;

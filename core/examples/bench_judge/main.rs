@@ -2,12 +2,15 @@
 //!
 //! `-- quick` makes fewer of them; `-- detect` only the second table.
 
+mod metrics;
 mod sim;
 
 use sim::{Disturbance, Scenario, mean};
 use sluicegate_core::judge::power::Step;
 
 const SEED: u64 = 20_26;
+/// Rollouts that the judge of metrics sees.
+const OF_METRICS: u64 = 500;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,7 +30,7 @@ fn false_rollbacks(rollouts: u64) {
         "## Equal releases rolled back\n\n{rollouts} rollouts of 100,000 requests, a look after each window, α = 1 %.\n"
     );
     println!(
-        "| rate | window (canary + baseline) | disturbance | `windows: 3` | `windows: 6` | no cap |\n|---|---|---|---|---|---|"
+        "| rate | window (canary + baseline) | disturbance | `windows: 3` | `windows: 6` | no cap | metrics, once | metrics, ten looks |\n|---|---|---|---|---|---|---|---|"
     );
     let half = (500, 500);
     let calm = |rate, window| ("none", rate, window, Disturbance::None);
@@ -57,8 +60,16 @@ fn false_rollbacks(rollouts: u64) {
             100.0 * outcomes.iter().flatten().count() as f64 / rollouts as f64
         };
         let [three, six, free] = [3, 6, 1].map(rolled_back);
+        let scenario = Scenario { disturbance, ..Scenario::new((rate, rate), window, 100_000) };
+        let windows = scenario.windows as usize;
+        let looks: Vec<usize> = (1..=10).map(|tenth| windows * tenth / 10).collect();
+        let by_metrics = |looks: &[usize]| metrics::failed(&scenario, looks, rollouts.min(OF_METRICS), SEED);
+        let (once, often) = (by_metrics(&[windows]), by_metrics(&looks));
         let rate = rate * 100.0;
-        println!("| {rate} % | {} + {} | {what} | {three:.2} % | {six:.2} % | {free:.2} % |", window.0, window.1);
+        println!(
+            "| {rate} % | {} + {} | {what} | {three:.2} % | {six:.2} % | {free:.2} % | {once:.1} % | {often:.1} % |",
+            window.0, window.1
+        );
     }
 }
 
@@ -86,9 +97,15 @@ fn detection(rollouts: u64) {
     println!(
         "request to the closest equal pair, the least any test needs; *in such windows*: the least for tests that use"
     );
-    println!("how bad events fell in each window. × is against Wald.\n");
     println!(
-        "| rates | window | Wald | in such windows | measured | × | without cap | × | judge B |\n|---|---|---|---|---|---|---|---|---|"
+        "how bad events fell in each window. × is against Wald. *metrics*: how many rollouts the judge of metrics"
+    );
+    println!(
+        "fails that looks once, at the same series, after as many requests as this one took on average, and after"
+    );
+    println!("ten times as many; each window is a point, and below ten points it says nothing.\n");
+    println!(
+        "| rates | window | Wald | in such windows | measured | × | without cap | × | metrics | metrics, 10 × |\n|---|---|---|---|---|---|---|---|---|---|"
     );
     let pairs = [(0.01, 0.05), (0.001, 0.005), (0.01, 0.02), (0.0005, 0.5)];
     for (from, to) in pairs {
@@ -99,15 +116,21 @@ fn detection(rollouts: u64) {
             let measure = |cap| {
                 let (mean, missed) = mean(&Scenario { cap, ..scenario.clone() }.run_many(rollouts, SEED + 1));
                 let missed = if missed > 0 { format!(" ({missed} missed)") } else { String::new() };
-                format!("{mean:.0}{missed} | {:.2}", mean / wald)
+                (mean, format!("{mean:.0}{missed} | {:.2}", mean / wald))
+            };
+            let (took, capped) = measure(3);
+            let by_metrics = |times: f64| {
+                let windows = (took * times / *size as f64).round() as usize;
+                let share = metrics::failed(&scenario, &[windows], rollouts.min(OF_METRICS), SEED + 1);
+                if windows < 10 { "too few points".to_owned() } else { format!("{share:.1} %") }
             };
             let best = if *size <= 100 { format!("{:.0}", scenario.conditional_wald()) } else { "—".to_owned() };
             let (from, to) = (from * 100.0, to * 100.0);
-            // The last column is for the weighted judgment of metrics on the same rollouts.
             println!(
-                "| {from} → {to} % | {size} | {wald:.0} | {best} | {} | {} | <!-- judge B --> |",
-                measure(3),
-                measure(1)
+                "| {from} → {to} % | {size} | {wald:.0} | {best} | {capped} | {} | {} | {} |",
+                measure(1).1,
+                by_metrics(1.0),
+                by_metrics(10.0)
             );
         }
     }

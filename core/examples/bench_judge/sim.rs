@@ -74,14 +74,12 @@ impl Scenario {
         self.window.0 + self.window.1
     }
 
-    /// Requests until it was rolled back, without those before the harm.
-    pub(crate) fn run(&self, seed: u64) -> Option<u64> {
+    /// What its windows hold, of canary and baseline.
+    pub(crate) fn tallies(&self, seed: u64) -> impl Iterator<Item = (Tally, Tally)> {
         let mut random = Random::new(seed);
-        let spec = RulesSpec { windows: self.cap, ..RulesSpec::default() };
-        let mut evidence = Evidence::new(Rules::try_from(spec).expect("rules"));
         let mut burst = (false, 0);
         let bad_pod_on_canary = random.chance(0.5);
-        for at in 0..self.windows {
+        (0..self.windows).map(move |at| {
             let mut rates = self.rates;
             if at < self.calm {
                 rates.0 = rates.1;
@@ -104,31 +102,28 @@ impl Scenario {
                 }
                 Disturbance::BadPod => *(if bad_pod_on_canary { &mut rates.0 } else { &mut rates.1 }) *= 1.4,
             }
-            let of = |requests, bad| vec![Tally { requests, bad }];
-            let canary = of(self.window.0, random.binomial(self.window.0, rates.0));
-            let baseline = of(self.window.1, random.binomial(self.window.1, rates.1));
-            evidence.observe(&Window { canary, baseline, missing: 0 }).expect("a window that fits");
+            let mut side = |requests, rate| Tally { requests, bad: random.binomial(requests, rate) };
+            (side(self.window.0, rates.0), side(self.window.1, rates.1))
+        })
+    }
+
+    /// Requests until it was rolled back, without those before the harm.
+    pub(crate) fn run(&self, seed: u64) -> Option<u64> {
+        let spec = RulesSpec { windows: self.cap, ..RulesSpec::default() };
+        let mut evidence = Evidence::new(Rules::try_from(spec).expect("rules"));
+        for (at, (canary, baseline)) in (0..).zip(self.tallies(seed)) {
+            let window = Window { canary: vec![canary], baseline: vec![baseline], missing: 0 };
+            evidence.observe(&window).expect("a window that fits");
             if evidence.failed() {
-                return Some((at + 1).saturating_sub(self.calm) * self.size());
+                return Some((at + 1_u64).saturating_sub(self.calm) * self.size());
             }
         }
         None
     }
 
-    /// Many of them on two threads: requests until each was rolled back.
+    /// Many of them: requests until each was rolled back.
     pub(crate) fn run_many(&self, rollouts: u64, seed: u64) -> Vec<Option<u64>> {
-        let half = |from: u64| {
-            (from..rollouts)
-                .step_by(2)
-                .map(|i| self.run(seed.wrapping_mul(1_000_003).wrapping_add(i)))
-                .collect::<Vec<_>>()
-        };
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| half(1));
-            let mut all = half(0);
-            all.extend(other.join().expect("the other half"));
-            all
-        })
+        many(rollouts, seed, |seed| self.run(seed))
     }
 
     /// Wald's bound: requests of both sides that any test valid at every look needs on average.
@@ -152,6 +147,20 @@ impl Scenario {
         }
         100_f64.ln() / nats * self.size() as f64
     }
+}
+
+/// One after the other on two threads, each with a seed of its own.
+pub(crate) fn many<T: Send>(rollouts: u64, seed: u64, one: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let half = |from: u64| {
+        let seeds = (from..rollouts).step_by(2).map(|i| seed.wrapping_mul(1_000_003).wrapping_add(i));
+        seeds.map(&one).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| half(1));
+        let mut all = half(0);
+        all.extend(other.join().expect("the other half"));
+        all
+    })
 }
 
 /// The probabilities of 0, 1, … n bad ones.

@@ -18,7 +18,10 @@
 
 mod assess;
 
+use assess::Depth;
+
 use super::{
+    Verdict,
     exact::Exact,
     hypergeometric::{Margins, binomial_ln_ratio, ln_ratio},
     report::Assessment,
@@ -141,7 +144,12 @@ impl Evidence {
 
     /// The verdict now, with everything behind it.
     pub fn assess(&self) -> Assessment {
-        assess::assess(self)
+        assess::assess(self, Depth::Everything)
+    }
+
+    /// The verdict of [`Self::assess`] alone, without the numbers that cost most: for looks at many windows in a row.
+    pub fn verdict(&self) -> Verdict {
+        assess::assess(self, Depth::Verdict).verdict
     }
 }
 

@@ -27,6 +27,7 @@ pub use classify::{Class, Comparison};
 pub use score::GroupScore;
 pub use series::Points;
 pub use spec::{Direction, EffectSize, Marks, MetricSpec, Metrics, MetricsSpec, Nan, Outliers, SpecError};
+pub use text::number;
 
 use super::Verdict;
 use serde::{Deserialize, Serialize};
@@ -122,7 +123,7 @@ impl Metrics {
             ),
             None => (Verdict::Inconclusive, None, "no metric has data".to_owned()),
             Some(score) => {
-                let shown = text::number(score);
+                let shown = number(score);
                 if score + ROUNDING < marginal {
                     (Verdict::Fail, Some(score), format!("the score is {shown}, below {marginal}"))
                 } else if score + ROUNDING < pass {

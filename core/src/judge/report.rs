@@ -114,6 +114,7 @@ pub fn name(criterion: Criterion) -> String {
     match criterion {
         Criterion::Errors(_) => "errors".to_owned(),
         Criterion::SlowerThan(micros) => format!("slower than {} ms", micros as f64 / 1000.0),
+        Criterion::Slow => "slow".to_owned(),
     }
 }
 

@@ -79,6 +79,7 @@ impl Tally {
             Criterion::SlowerThan(micros) => {
                 Self { requests: counts.latency.total(), bad: counts.latency.slower_than(micros) }
             }
+            Criterion::Slow => Self::default(),
         }
     }
 

@@ -48,6 +48,9 @@ pub enum Refused {
     /// Not paused.
     #[error("it is not paused")]
     NotPaused,
+    /// What the user wants keeps it.
+    #[error("its document says `paused: true`; take that out of it")]
+    Document,
     /// Nothing to be judged.
     #[error("it does not wait for a judgment now: pods or proxies are still on their way; wait until the step holds")]
     NotWaiting,

@@ -7,7 +7,7 @@ use sluicegate_core::{
     judge::{
         Verdict,
         evidence::Evidence,
-        rules::{BadRules, Classes, Criterion, Limit, Rules, RulesSpec, Weighted},
+        rules::{BadRules, Classes, Criterion, Limit, PassWhen, Rules, RulesSpec, Weighted},
         window::{Grown, Quantile, Refused, Tally, Window, threshold},
     },
     latency::{Histogram, bucket},
@@ -123,6 +123,33 @@ fn bad_rules_are_refused_by_name() {
 }
 
 #[test]
+fn own_counts_say_nothing_about_a_slowness_only_others_know() {
+    let mut counts = Counts { outcomes: [0, 100, 0, 0, 0, 0, 0], ..Counts::default() };
+    counts.latency.add(bucket(250_000), 100);
+    assert_eq!(Tally::of(&counts, Criterion::Slow), Tally::default());
+    let spec =
+        RulesSpec { criteria: vec![Weighted { criterion: Criterion::Slow, weight: 1.0 }], ..RulesSpec::default() };
+    let rules = Rules::try_from(spec.clone()).unwrap();
+    let own = evidence(spec.clone(), &vec![Window::of(&rules, &counts, &counts, 0); 10]).assess();
+    assert_eq!((own.verdict, own.reasons.len()), (Verdict::Inconclusive, 2), "{own:?}");
+    assert_eq!(own.reasons[0], "slow: 0 requests observed on the canary, 200 needed");
+    let given = |bad| evidence(spec.clone(), &vec![window((bad, 100), (2, 100)); 10]).assess().verdict;
+    assert_eq!([given(2), given(30)], [Verdict::Pass, Verdict::Fail]);
+}
+
+#[test]
+fn a_tolerated_harm_never_fails_and_one_beyond_it_does() {
+    // Odds of 2 % beside 1 % are 2.02 times as large.
+    let judged = |tolerance| {
+        let spec = RulesSpec { tolerance, unacceptable: tolerance + 1.0, ..RulesSpec::default() };
+        evidence(spec, &vec![window((10, 500), (5, 500)); 40]).assess()
+    };
+    assert_eq!(judged(0.0).verdict, Verdict::Fail);
+    assert_eq!(judged(1.1).verdict, Verdict::Pass);
+    assert!(judged(1.1).harm.peak < 2.0 && judged(0.5).harm.peak < judged(0.0).harm.peak);
+}
+
+#[test]
 fn unknown_fields_and_versions_are_refused() {
     let json = serde_json::to_string(&Evidence::new(Rules::default())).unwrap();
     assert!(serde_json::from_str::<Evidence>(&json).is_ok());
@@ -198,6 +225,21 @@ proptest! {
         let mut resumed: Evidence = serde_json::from_str(&json).unwrap();
         second.iter().for_each(|window| resumed.observe(window).unwrap());
         prop_assert_eq!(resumed, evidence(three(), &windows));
+    }
+
+    #[test]
+    fn the_verdict_alone_is_that_of_the_whole_report(
+        windows in windows(),
+        min_requests in prop_oneof![Just(0), Just(100)],
+        proven in any::<bool>(),
+    ) {
+        let pass_when = if proven { PassWhen::ProvenHarmless } else { PassWhen::NoHarmSeen };
+        let mut it = evidence(RulesSpec { pass_when, min_requests, floor: 0.5, ..three() }, &[]);
+        for mut window in windows {
+            window.missing = 0;
+            it.observe(&window).unwrap();
+            prop_assert_eq!(it.verdict(), it.assess().verdict);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 
-use super::Received;
+use super::{Habits, Received};
 use conn::{Conn, Next};
 
 mod answer;
@@ -26,7 +27,9 @@ pub(super) struct Server {
     /// When which connection's answer is due; the slab key may have a new owner by then, so its serial is kept too.
     due: BinaryHeap<Reverse<(Instant, usize, u64)>>,
     serial: u64,
+    habits: Habits,
     received: Arc<Mutex<Vec<Received>>>,
+    open: Arc<AtomicUsize>,
 }
 
 struct Pod {
@@ -37,7 +40,9 @@ struct Pod {
 impl Server {
     pub(super) fn bind(
         names: &[&str],
+        habits: Habits,
         received: Arc<Mutex<Vec<Received>>>,
+        open: Arc<AtomicUsize>,
     ) -> io::Result<(Self, Waker, Vec<SocketAddr>)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
@@ -49,7 +54,7 @@ impl Server {
             addresses.push(listener.local_addr()?);
             pods.push(Pod { name: (*name).to_owned(), listener });
         }
-        let server = Self { poll, pods, conns: Slab::new(), due: BinaryHeap::new(), serial: 0, received };
+        let server = Self { poll, pods, conns: Slab::new(), due: BinaryHeap::new(), serial: 0, habits, received, open };
         Ok((server, waker, addresses))
     }
 
@@ -78,6 +83,7 @@ impl Server {
                 }
             }
             self.answer_due();
+            self.open.store(self.conns.len(), Ordering::Relaxed);
         }
     }
 
@@ -110,7 +116,7 @@ impl Server {
         let Some(conn) = self.conns.get_mut(key) else { return };
         let pod = conn.pod;
         let received = &self.received;
-        let next = conn.drive(&self.pods[pod].name, due, |subset, body_bytes| {
+        let next = conn.drive(&self.pods[pod].name, &self.habits, due, |subset, body_bytes| {
             let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
             let count = &mut received[pod];
             count.body_bytes += body_bytes;

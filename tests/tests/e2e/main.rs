@@ -4,6 +4,7 @@
 mod ack;
 mod assignment;
 mod backwards;
+mod canary_test;
 mod cluster;
 mod config;
 mod counts;
@@ -17,5 +18,9 @@ mod metrics;
 mod plugins;
 mod poller;
 mod rollout;
+mod rollout_disk;
+mod rollout_pods;
+mod rollout_trouble;
+mod rollout_words;
 mod weights;
 mod with_controller;

@@ -9,10 +9,13 @@ use crate::api::{
 };
 use std::time::Duration;
 
+/// `minRequests` unless given.
+pub const MIN_REQUESTS: u64 = 100;
+/// `alpha` unless given.
+pub const ALPHA: f64 = 0.01;
+/// `marks.pass` and `marks.marginal` unless given.
+pub const MARKS: (f64, f64) = (95.0, 75.0);
 /// Unless given.
-const MIN_REQUESTS: u64 = 100;
-const ALPHA: f64 = 0.01;
-const MARKS: (f64, f64) = (95.0, 75.0);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Longest that may be given.
@@ -59,7 +62,7 @@ pub(super) fn judging(written: Option<&JudgeSpec>) -> Result<Judging, Refusal> {
         check(i, metric, &written.metrics)?;
     }
     groups(written)?;
-    Ok(Judging {
+    let judging = Judging {
         errors,
         latency: written.latency.as_ref().map(latency).transpose()?,
         min_requests,
@@ -69,7 +72,11 @@ pub(super) fn judging(written: Option<&JudgeSpec>) -> Result<Judging, Refusal> {
         groups: written.groups.clone(),
         marks,
         prometheus,
-    })
+    };
+    match judging.metrics() {
+        Ok(_) => Ok(judging),
+        Err(why) => no(["metrics".into()], why.to_string()),
+    }
 }
 
 fn errors(written: &ErrorsSpec) -> Result<Errors, Refusal> {

@@ -10,7 +10,17 @@ use crate::judge::{
     wealth::Wealth,
 };
 
-pub(super) fn assess(evidence: &Evidence) -> Assessment {
+/// How much is worked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// All that the verdict needs. Of the harm that could be seen only the largest, of rates not refuted only what has to
+    /// be proven.
+    Verdict,
+    /// All.
+    Everything,
+}
+
+pub(super) fn assess(evidence: &Evidence, depth: Depth) -> Assessment {
     let (rules, spec) = (&evidence.rules, evidence.rules.spec());
     let weighted = spec.criteria.iter().zip(rules.weights());
     let harm = evidence.harm();
@@ -22,8 +32,18 @@ pub(super) fn assess(evidence: &Evidence) -> Assessment {
         windows: evidence.windows,
         cap: rules.cap(rules.fail_at()),
         missing: evidence.missing,
-        criteria: evidence.criteria.iter().zip(weighted).map(|(t, (w, part))| t.compared(evidence, *w, part)).collect(),
-        limits: evidence.limits.iter().zip(&spec.limits).map(|(track, limit)| track.limited(rules, *limit)).collect(),
+        criteria: evidence
+            .criteria
+            .iter()
+            .zip(weighted)
+            .map(|(t, (w, part))| t.compared(evidence, *w, part, depth))
+            .collect(),
+        limits: evidence
+            .limits
+            .iter()
+            .zip(&spec.limits)
+            .map(|(track, limit)| track.limited(rules, *limit, depth))
+            .collect(),
     };
     (it.verdict, it.reasons) = decide(&it, rules);
     it
@@ -148,15 +168,18 @@ fn level(wealth: &Wealth, decides_at: f64) -> Level {
     Level { value: wealth.value(), log10: log10(wealth.value()), peak: wealth.peak(), decides_at }
 }
 
-fn side(totals: &Totals, rules: &Rules) -> Side {
-    let (lowest, highest) = bounds::rate(totals.step.bad, totals.step.requests, rules.spec().beta);
+fn side(totals: &Totals, rules: &Rules, depth: Depth) -> Side {
+    let (lowest, highest) = match (depth, rules.spec().pass_when) {
+        (Depth::Verdict, PassWhen::NoHarmSeen) => (0.0, 1.0),
+        _ => bounds::rate(totals.step.bad, totals.step.requests, rules.spec().beta),
+    };
     Side { step: totals.step, rollout: totals.rollout, rate: totals.step.rate(), lowest, highest }
 }
 
 impl Track {
-    fn compared(&self, evidence: &Evidence, weighted: Weighted, weight: f64) -> Compared {
+    fn compared(&self, evidence: &Evidence, weighted: Weighted, weight: f64, depth: Depth) -> Compared {
         let rules = &evidence.rules;
-        let (canary, baseline) = (side(&self.canary, rules), side(&self.baseline, rules));
+        let (canary, baseline) = (side(&self.canary, rules, depth), side(&self.baseline, rules, depth));
         let threshold = rules.fail_at() / weight;
         // Half an event more, so that none is not taken for never.
         let beside = (baseline.step.bad as f64 + 0.5) / (baseline.step.requests as f64 + 1.0);
@@ -169,6 +192,10 @@ impl Track {
             cap: rules.cap(rules.fail_at()),
             harmless: rules.odds_ratios().0,
         };
+        let visible = match depth {
+            Depth::Verdict => step.largest_visible(),
+            Depth::Everything => step.smallest_visible(),
+        };
         Compared {
             criterion: weighted.criterion,
             weight,
@@ -177,18 +204,14 @@ impl Track {
             odds_ratio: odds_ratio(&canary, &baseline),
             harm: level(&self.harm, threshold),
             harmless: level(&self.harmless, rules.pass_at()),
-            could_see: step.smallest_visible().map(|least| CouldSee {
-                odds_ratio: least.odds_ratio,
-                rate: least.rate,
-                beside,
-            }),
+            could_see: visible.map(|it| CouldSee { odds_ratio: it.odds_ratio, rate: it.rate, beside }),
         }
     }
 }
 
 impl LimitTrack {
-    fn limited(&self, rules: &Rules, limit: Limit) -> Limited {
-        let canary = side(&self.canary, rules);
+    fn limited(&self, rules: &Rules, limit: Limit, depth: Depth) -> Limited {
+        let canary = side(&self.canary, rules, depth);
         Limited { criterion: limit.criterion, max: limit.max, canary, harm: level(&self.harm, rules.limit_at()) }
     }
 }

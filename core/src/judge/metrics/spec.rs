@@ -268,13 +268,13 @@ pub enum SpecError {
     #[error("the weight of group \"{}\" must be 0 to 100 (percent)", .0.escape_default())]
     Weight(String),
     /// A weight of a group without metrics.
-    #[error("groupWeights names \"{}\", but no metric is in that group", .0.escape_default())]
+    #[error("groups names \"{}\", but no metric is in that group", .0.escape_default())]
     NoSuchGroup(String),
     /// More than all.
-    #[error("groupWeights add up to {0}; they are percent, so at most 100")]
+    #[error("the weights of groups add up to {0}; they are percent, so at most 100")]
     TooMuch(f64),
     /// All given away, and somebody left.
-    #[error("groupWeights add up to 100, so nothing is left for group \"{}\"; give it a weight", .0.escape_default())]
+    #[error("the weights of groups add up to 100, so nothing is left for group \"{}\"; give it a weight", .0.escape_default())]
     NothingLeft(String),
     /// The marks.
     #[error("marks must be 0 <= marginal <= pass <= 100, not marginal {marginal}, pass {pass}", marginal = .0.marginal, pass = .0.pass)]

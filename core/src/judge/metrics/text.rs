@@ -3,7 +3,7 @@
 use super::{Class, EffectSize, MetricResult, MetricSpec};
 
 /// Four digits of it, so that a sentence stays one.
-pub(super) fn number(x: f64) -> String {
+pub fn number(x: f64) -> String {
     let short: f64 = format!("{x:.3e}").parse().unwrap_or(x);
     if short != 0.0 && !(1e-4..1e9).contains(&short.abs()) { format!("{short:e}") } else { short.to_string() }
 }

@@ -1,13 +1,16 @@
 //! `make demo`: the founding lab (weights 90/10, 50/50, 0/100 behind a gateway) on a real Envoy with two workers, the
-//! real controller and its CLI; then what the lab could not show. Each thing it prints it has checked: otherwise it
+//! real controller and its CLI; then what the lab could not show; then whole rollouts. Each thing it prints it has checked: otherwise it
 //! says what was wrong and exits with 1.
 #![allow(clippy::disallowed_methods, reason = "a demonstration measures real time")]
 
 mod changes;
 mod crash;
 mod print;
+mod rollouts;
 mod stage;
+mod steps;
 mod sticky;
+mod theatre;
 mod weights;
 
 use std::process::ExitCode;
@@ -17,6 +20,7 @@ use anyhow::Result;
 
 use print::{bad, good, step};
 use stage::Stage;
+use theatre::Theatre;
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -46,5 +50,15 @@ fn run() -> Result<()> {
     step("What the controller knows");
     stage.await_counts()?;
     stage.sluicegate(&["describe", "backend"])?;
-    Ok(())
+    drop(stage);
+    step("Rollouts: pods that come and go, and a judge");
+    let theatre = Theatre::start()?;
+    step("A good version: 1 %, 10 %, 25 %, 50 %, promoted");
+    rollouts::good_version(&theatre)?;
+    step("A bad version: 5 % of its answers are 500");
+    rollouts::failing_version(&theatre)?;
+    step("A slow version: 10 % of its answers take 150 ms longer");
+    rollouts::slow_version(&theatre)?;
+    step("A step that waits for a person");
+    rollouts::manual_step(&theatre)
 }

@@ -19,6 +19,11 @@ pub(crate) fn bad(text: &str) -> String {
     paint(text, 31)
 }
 
+/// Something that matters less.
+pub(crate) fn faint(text: &str) -> String {
+    paint(text, 2)
+}
+
 /// Begins a step.
 pub(crate) fn step(title: &str) {
     println!("\n{}", paint(&format!("== {title} =="), 1));

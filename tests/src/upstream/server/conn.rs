@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 
 use super::answer::Answer;
 use crate::http1::{self, Body};
-use crate::upstream::{Behaviour, Fault, SUBSET_HEADER};
+use crate::upstream::{Behaviour, Fault, Habits, SUBSET_HEADER};
 
 /// What the loop has to do for this connection.
 pub(super) enum Next {
@@ -68,7 +68,13 @@ impl Conn {
         }
     }
 
-    pub(super) fn drive(&mut self, pod: &str, due: Option<Instant>, mut count: impl FnMut(Option<&str>, u64)) -> Next {
+    pub(super) fn drive(
+        &mut self,
+        pod: &str,
+        habits: &Habits,
+        due: Option<Instant>,
+        mut count: impl FnMut(Option<&str>, u64),
+    ) -> Next {
         if self.read().is_err() {
             return Next::Close;
         }
@@ -78,7 +84,7 @@ impl Conn {
                     let Some(length) = http1::head_len(&self.input) else {
                         return if self.eof { Next::Close } else { Next::Wait };
                     };
-                    self.begin(length, &mut count);
+                    self.begin(length, habits, &mut count);
                 }
                 State::Body(mut body, behaviour, request) => {
                     let mut bytes = 0;
@@ -137,11 +143,12 @@ impl Conn {
         }
     }
 
-    fn begin(&mut self, length: usize, count: &mut impl FnMut(Option<&str>, u64)) {
+    fn begin(&mut self, length: usize, habits: &Habits, count: &mut impl FnMut(Option<&str>, u64)) {
         let head = &self.input[..length];
         let line = http1::first_line(head);
         let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
-        let behaviour = Behaviour::of(target);
+        let mut behaviour = Behaviour::of(target);
+        habits.spoil(&mut behaviour);
         let subset = http1::header(head, SUBSET_HEADER).map(|value| String::from_utf8_lossy(value).into_owned());
         let request = Request {
             is_head: line.starts_with(b"HEAD "),

@@ -139,7 +139,7 @@ fn a_canary_that_crashes_is_rolled_back_and_the_reason_is_told() -> Result<()> {
     let says = |o: &Value| o.to_string().contains("CrashLoopBackOff");
     stage.until_with("Scale", says)?;
     let done = stage.until("RolledBack")?;
-    ensure!(condition(&done, "Promoted")["reason"] == "RolledBack", "{done}");
+    ensure!(condition(&done, "RolledBack")["status"] == "True", "{done}");
     ensure!(stage.seen("hello")? == (2, "hello:v1".into()));
     ensure!(stage.seen("hello-canary")?.0 == 0);
     Ok(())
