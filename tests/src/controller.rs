@@ -41,7 +41,7 @@ impl Controller {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(files: &[(&str, &str)], args: &[&str]) -> Result<Self> {
-        Self::start_in(files, args, None)
+        Self::begin(files, args, None)
     }
 
     /// The same with a state folder on a file system of its own that holds so many KiB; see [`Self::state`]. Fails where
@@ -50,10 +50,10 @@ impl Controller {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_on_small_disk(files: &[(&str, &str)], args: &[&str], kib: u32) -> Result<Self> {
-        Self::start_in(files, args, Some(kib))
+        Self::begin(files, args, Some(kib))
     }
 
-    fn start_in(files: &[(&str, &str)], args: &[&str], disk: Option<u32>) -> Result<Self> {
+    fn begin(files: &[(&str, &str)], args: &[&str], disk: Option<u32>) -> Result<Self> {
         let dir = Arc::new(paths::scratch("controller")?);
         fs::create_dir(dir.path().join("splits"))?;
         fs::create_dir(dir.path().join("state"))?;
