@@ -7,6 +7,7 @@ mod crds;
 mod describe;
 mod get;
 mod rollout;
+mod routes;
 mod say;
 mod serve;
 mod set_weight;
@@ -47,8 +48,10 @@ enum Verb {
     Resume(say::Say),
     /// Go to the last step and promote, leaving out the judgments in between.
     Promote(say::Say),
-    /// Print the Kubernetes CRDs.
+    /// Print the Kubernetes CRDs, and the policy that goes with them.
     Crds,
+    /// Print the static routes that a service needs, for Envoy Gateway or Istio.
+    Routes(routes::Routes),
 }
 
 /// Where the controller is, and how to print.
@@ -86,6 +89,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Resume(say) => say::run("resume", &say),
         Verb::Promote(say) => say::run("promote", &say),
         Verb::Crds => crds::run(),
+        Verb::Routes(routes) => routes::run(&routes),
     }
 }
 

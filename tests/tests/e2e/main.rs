@@ -4,6 +4,7 @@
 mod ack;
 mod assignment;
 mod backwards;
+mod charts;
 mod config;
 mod counts;
 mod crds;
@@ -12,6 +13,7 @@ mod harness;
 mod hostile;
 mod kube;
 mod last_good;
+mod mesh;
 mod metrics;
 mod plugins;
 mod poller;
