@@ -52,7 +52,8 @@ generated: ## committed files that a program makes are what it makes today; path
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy prometheus kubernetes helm mesh-crds
-	$(CARGO) build -p sluicegate
+	@# Both named, so that the features of what they share are the same in both commands, and nothing is built twice.
+	$(CARGO) build -p sluicegate -p sluicegate-tests --bin sluicegate
 	$(CARGO) test -p sluicegate-tests --test e2e
 
 demo: wasm ## weights change on a real Envoy, by itself, with readable output
