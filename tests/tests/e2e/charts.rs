@@ -14,8 +14,8 @@ fn helm(args: &[&str]) -> Result<Result<String, String>> {
     Ok(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
 }
 
-fn template(chart: &str, name: &str, sets: &[&str]) -> Result<String> {
-    let mut args = vec!["template", name, chart, "--namespace", "default"];
+fn template(chart: &str, name: &str, namespace: &str, sets: &[&str]) -> Result<String> {
+    let mut args = vec!["template", name, chart, "--namespace", namespace];
     for set in sets {
         args.extend(["--set", set]);
     }
@@ -54,17 +54,19 @@ fn charts_have_nothing_that_lint_complains_of() -> Result<()> {
 fn the_chart_of_the_controller_is_taken_in_every_shape() -> Result<()> {
     let cluster = kube::shared()?;
     let namespace = cluster.namespace("chart")?;
+    let narrow = format!("namespace={namespace}");
     for sets in [
         &[][..],
-        &["namespace=default", "proxy.tlsSecret=tls", "proxy.tokenSecret=tokens", "replicas=3"],
+        &[&narrow, "proxy.tlsSecret=tls", "proxy.tokenSecret=tokens", "replicas=3"],
         &["admin.remote=true", "networkPolicy.monitoring[0].podSelector.matchLabels.app=prometheus"],
         &["networkPolicy.enabled=false", "podAnnotations.a=b", "nodeSelector.a=b", "imagePullSecrets[0].name=pull"],
     ] {
-        dry_run(cluster, &namespace, &template("charts/sluicegate", "sluicegate", sets)?)?;
+        dry_run(cluster, &namespace, &template("charts/sluicegate", "sluicegate", &namespace, sets)?)?;
     }
-    let refused = template("charts/sluicegate", "sluicegate", &["serviceMonitor.enabled=true"]);
+    let refused = template("charts/sluicegate", "sluicegate", &namespace, &["serviceMonitor.enabled=true"]);
     ensure!(refused.is_err_and(|why| format!("{why:#}").contains("the same port changes weights")));
-    let monitor = template("charts/sluicegate", "sluicegate", &["serviceMonitor.enabled=true", "admin.remote=true"])?;
+    let monitor =
+        template("charts/sluicegate", "sluicegate", &namespace, &["serviceMonitor.enabled=true", "admin.remote=true"])?;
     ensure!(monitor.contains("kind: ServiceMonitor") && monitor.contains("path: /metrics"), "{monitor}");
     Ok(())
 }
@@ -147,7 +149,7 @@ fn the_chart_of_a_service_splits_as_the_pattern_says() -> Result<()> {
         (&["canaryTest=true", "canaryWeight=5"], "canary=5 main=95 baseline=0"),
     ] {
         for more in [&[][..], &["gateway=public"], &["gateway=public", "proxy=envoy-gateway"], &["proxy=none"]] {
-            let yaml = template("charts/service", "hello-app", &[sets, more].concat())?;
+            let yaml = template("charts/service", "hello-app", &namespace, &[sets, more].concat())?;
             let all = dry_run(cluster, &namespace, &yaml)?;
             let splits: Vec<&Value> = all.iter().filter(|one| one["kind"] == "TrafficSplit").collect();
             ensure!(splits.len() == if more.contains(&"gateway=public") { 2 } else { 1 }, "{more:?}: {}", splits.len());
@@ -161,8 +163,10 @@ fn the_chart_of_a_service_splits_as_the_pattern_says() -> Result<()> {
         ("canaryWeigth=5", "canaryWeigth"),
         ("proxy=envoy-gateway", "needs the Gateway"),
     ] {
-        let refused =
-            template("charts/service", "hello-app", &[set]).err().map(|why| format!("{why:#}")).unwrap_or_default();
+        let refused = template("charts/service", "hello-app", &namespace, &[set])
+            .err()
+            .map(|why| format!("{why:#}"))
+            .unwrap_or_default();
         ensure!(refused.contains(part), "{set}: {refused}");
     }
     Ok(())

@@ -70,3 +70,22 @@ fn manifests_and_routes_are_taken_by_the_real_crds() -> Result<()> {
     ensure!(!output.status.success() && said.contains("equals"), "{said}");
     Ok(())
 }
+
+#[test]
+fn routes_that_would_not_work_are_not_printed() -> Result<()> {
+    for (proxy, args, part) in [
+        ("envoy-gateway", &["web"][..], "--gateway"),
+        ("istio", &["web", "--header", "host"], "has a meaning of its own in HTTP"),
+        ("istio", &["web", "--header", "x_subset"], "has an underscore"),
+        ("istio", &["web", "--host", "a.com:80"], "without port"),
+        ("istio", &["web", "--subset", "V1"], "must be 1 to 63"),
+        ("istio", &["web", "--gateway", "a/b/c"], "NAME, or NAMESPACE/NAME"),
+        ("istio", &["web", "--selector", "app"], "KEY=VALUE"),
+        ("istio", &["web", "--role-label", "a b"], "example.com/app"),
+        ("nginx", &["web"], "envoy-gateway, istio"),
+    ] {
+        let said = routes(proxy, args).err().map(|why| why.to_string()).unwrap_or_default();
+        ensure!(said.contains(part), "{proxy} {args:?}: {said}");
+    }
+    Ok(())
+}
