@@ -77,10 +77,8 @@ fn the_pods_of_the_controller_may_run_where_policy_is_restricted() -> Result<()>
     let namespace = cluster.namespace("restricted")?;
     cluster.kubectl(&["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"])?;
     let kubeconfig = cluster.kubeconfig().to_str().context("a path")?;
-    cluster.install_crds()?;
     let name = namespace.as_str();
-    let mut args =
-        vec!["install", name, "charts/sluicegate", "--skip-crds", "--namespace", name, "--kubeconfig", kubeconfig];
+    let mut args = vec!["install", name, "charts/sluicegate", "--namespace", name, "--kubeconfig", kubeconfig];
     args.extend(["--wait", "--timeout", "60s"]);
     let said = helm(&args)?;
     ensure!(said.is_ok(), "{said:?}");
