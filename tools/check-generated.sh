@@ -20,4 +20,8 @@ same() {
 
 cargo build --quiet -p sluicegate
 same examples/crds.yaml target/debug/sluicegate crds
+same charts/sluicegate/crds/crds.yaml target/debug/sluicegate crds
+hello=(hello-app --host hello.example.com --target-port 8080)
+same examples/envoy-gateway/routes.yaml target/debug/sluicegate routes --for envoy-gateway "${hello[@]}" --gateway public
+same examples/istio/routes.yaml target/debug/sluicegate routes --for istio "${hello[@]}" --gateway istio-system/public
 exit $stale

@@ -13,7 +13,7 @@ for document in ARCHITECTURE.md README.md CONTRIBUTING.md docs/*.md; do
     fi
   done < <(
     {
-      grep -oE '`(core|filter|controller|tests|tools|bench|envoy|examples|docs)/[A-Za-z0-9_./-]+`' "$document" | tr -d '`'
+      grep -oE '`(core|filter|controller|tests|tools|bench|envoy|examples|docs|charts)/[A-Za-z0-9_./-]+`' "$document" | tr -d '`'
       grep -oE '\]\([^)#: ]+\)' "$document" | sed -E 's/^\]\(|\)$//g'
     } | sort -u
   )

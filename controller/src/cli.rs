@@ -9,6 +9,7 @@ mod evidence;
 mod get;
 mod judge;
 mod rollout;
+mod routes;
 mod say;
 mod serve;
 mod set_weight;
@@ -51,8 +52,10 @@ enum Verb {
     Promote(say::Say),
     /// Judge a recording, without a controller: what the judges would have said, and when.
     Judge(judge::Judge),
-    /// Print the Kubernetes CRDs.
+    /// Print the Kubernetes CRDs, and the policy that goes with them.
     Crds,
+    /// Print the static routes that a service needs, for Envoy Gateway or Istio.
+    Routes(routes::Routes),
 }
 
 /// Where the controller is, and how to print.
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Promote(say) => say::run("promote", &say),
         Verb::Judge(judge) => judge::run(&judge),
         Verb::Crds => crds::run(),
+        Verb::Routes(routes) => routes::run(&routes),
     }
 }
 

@@ -55,6 +55,16 @@ pub fn helm() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The folder with the CRDs of Gateway API, Envoy Gateway and Istio.
+///
+/// # Errors
+/// When it is not there; the message says how to get it.
+pub fn mesh_crds() -> Result<PathBuf> {
+    let path = repo().join(".tools/mesh-crds");
+    // Not the link: kubectl looks into a folder, and not into a link to one.
+    fs::canonicalize(&path).with_context(|| format!("no CRDs at {}: run 'tools/install.sh mesh-crds'", path.display()))
+}
+
 /// The controller binary: `$SLUICEGATE_BIN`, or the one cargo built beside this program.
 ///
 /// # Errors

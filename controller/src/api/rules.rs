@@ -118,7 +118,7 @@ pub(super) const OVERRIDE: [Rule; 1] = [say(
 
 /// A duration. What is well formed and yet too long or too short is left to the controller.
 pub(super) const DURATION: [Rule; 1] = [tell(
-    "self.matches('^ *([0-9]+ *d|([0-9.]+ *[a-zµ]+[ ,]*)+|[Pp][0-9.TtHhMmSs]+) *$')",
+    "self.matches('^ *([0-9]+ *d|([0-9.]+ *(h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|ms|msecs?|millis|milliseconds?|[uµn]s|micros|nanos)[ ,]*)+|[Pp][0-9.TtHhMmSs]+) *$')",
     "'\"' + self + '\" is not a duration; write for example 500ms, 90s, 5m or 24h'",
 )];
 

@@ -208,7 +208,7 @@ pub(super) fn bad() -> Vec<Bad> {
             deploy(json!({ "workload": null, "images": null, "version": " v2" })),
             &["spec.version", "\" v2\" must be 1 to 256"],
         ),
-        (DEPLOY, deploy(json!({ "hold": "5 fortnights" })), &["spec.hold"]),
+        (DEPLOY, deploy(json!({ "hold": "5 fortnights" })), &["spec.hold", "\"5 fortnights\" is not a duration"]),
         (DEPLOY, deploy(json!({ "deadline": "5" })), &["spec.deadline", "\"5\" is not a duration"]),
         (DEPLOY, deploy(json!({ "rollback": "slow" })), &["spec.rollback", "Unsupported value", "\"safe\""]),
         (DEPLOY, deploy(json!({ "judge": { "alpha": 1 } })), &["spec.judge.alpha", "less than 1"]),
