@@ -68,7 +68,7 @@ impl Controller {
     ///
     /// # Errors
     /// When it does not start; with the end of its log.
-    pub fn start_in(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Self> {
+    pub fn start_in_cluster(kubeconfig: &Path, namespace: &str, args: &[&str]) -> Result<Self> {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let cluster = Some((kubeconfig.to_owned(), namespace.to_owned()));
         Self::launch(Arc::new(paths::scratch("controller")?), cluster, any, any, args, 1, None)

@@ -46,7 +46,9 @@ pub(crate) async fn start(
         .await
         .context("set KUBECONFIG to a kubeconfig, or run it in a pod with a service account")?;
     let fence = Fence::new(context.clock.clone());
-    let home = place.namespace.clone().unwrap_or(default_namespace);
+    // In a pod the lease is beside it, whatever namespace it looks at; elsewhere there is no such place.
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let home = place.namespace.clone().filter(|_| !in_pod).unwrap_or(default_namespace);
     let host = std::env::var("POD_NAME").or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname"));
     // The port is this process's alone, so a restart is itself again and need not wait for its own lease to run out.
     let identity = format!("{}_{}", host.unwrap_or_default().trim(), place.proxy.port());

@@ -26,7 +26,8 @@ impl World {
     fn on(cluster: &'static Cluster, prefix: &str) -> Result<Self> {
         cluster.install_crds()?;
         let namespace = cluster.namespace(prefix)?;
-        let controller = Controller::start_in(cluster.kubeconfig(), &namespace, &["--report-interval", "200ms"])?;
+        let controller =
+            Controller::start_in_cluster(cluster.kubeconfig(), &namespace, &["--report-interval", "200ms"])?;
         Ok(Self { cluster, namespace, controller })
     }
 

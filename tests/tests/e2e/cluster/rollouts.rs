@@ -201,6 +201,9 @@ fn an_api_server_that_is_away_for_longer_than_the_lease_costs_no_request_and_no_
         if told && since.elapsed() > Duration::from_secs(17) { Ok(()) } else { Err(weights.to_string()) }
     })?;
     cluster.restart(Part::ApiServer)?;
+    // It is not what is tested, and may take minutes to try again.
+    cluster.kill(Part::ControllerManager);
+    cluster.restart(Part::ControllerManager)?;
     stage.world.until_weights("hello", &[10, 80, 10])?;
     poll::until("the rollout to be led again", PATIENCE, || stage.say("continue").map_err(|why| format!("{why:#}")))?;
     stage.until_with("Hold", |o| o["status"]["step"] == "2/2")?;
