@@ -10,6 +10,10 @@ KEEP_SPLIT := memory,_initialize,proxy_abi_version_0_2_1,proxy_on_memory_allocat
 KEEP_COUNT := $(KEEP_SPLIT),proxy_on_response_headers,proxy_on_log
 KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_on_request_headers
 
+# Builds the controller and all that tests run. Always of the whole workspace and with the tests: any other choice of
+# packages has other features of what they share, and cargo would build all of that once more.
+BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
+
 .DEFAULT_GOAL := help
 .PHONY: help tools wasm build test check unit core-wasm generated e2e demo local bench bench-judge fmt clean
 .NOTPARALLEL:
@@ -23,7 +27,7 @@ tools: ## install every pinned tool (the other targets install what they need)
 wasm: dist/sluicegate.wasm dist/sluicegate-split.wasm ## build the filter: dist/sluicegate.wasm and dist/sluicegate-split.wasm
 
 build: wasm ## build the filter, the controller and the test programs
-	@$(CARGO) build -p sluicegate -p sluicegate-tests --all-targets
+	@$(BUILD)
 
 test: check unit core-wasm generated e2e ## everything that must hold: formats, lints, docs, licences, all tests
 
@@ -38,7 +42,6 @@ check: ## formats, lints, docs, licences
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -p sluicegate-filter --target $(WASI) --no-deps --document-private-items --quiet
 	PATH="$(CURDIR)/.tools:$$PATH" $(CARGO) deny --log-level error check bans licenses sources
 
-# Always of the whole workspace: with other packages chosen, cargo would build the same ones again with other features.
 unit: ## the native tests of every crate but the end-to-end ones
 	$(CARGO) test --workspace --lib --bins --test it --test laws
 	$(CARGO) test --workspace --doc
@@ -53,23 +56,23 @@ generated: ## committed files that a program makes are what it makes today; path
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy prometheus kubernetes helm mesh-crds
-	$(CARGO) test --workspace --test it --test e2e --no-run
+	$(BUILD)
 	$(CARGO) test --workspace --test e2e
 
 demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
 	@$(TOOLS) envoy
-	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@$(BUILD)
 	@target/debug/demo
 
 local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C stops them
 	@$(TOOLS) envoy
-	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@$(BUILD)
 	@target/debug/local
 
 bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request costs, beside rivals; what a weight change costs
 	@$(TOOLS) envoy
 	@# The controller as the tests build it: it is not in the path of a request, and a release build takes minutes.
-	@$(CARGO) build --quiet -p sluicegate
+	@$(BUILD)
 	@$(CARGO) build --quiet --release -p sluicegate-tests --bin bench
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/debug/sluicegate}" target/release/bench $(BENCH)
 

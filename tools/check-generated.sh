@@ -18,7 +18,8 @@ same() {
   fi
 }
 
-cargo build --quiet -p sluicegate
+# As the Makefile builds it: see BUILD there.
+cargo test --quiet --workspace --test it --test e2e --no-run
 same examples/crds.yaml target/debug/sluicegate crds
 same charts/sluicegate/crds/crds.yaml target/debug/sluicegate crds
 hello=(hello-app --host hello.example.com --target-port 8080)
