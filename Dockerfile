@@ -1,4 +1,5 @@
-# The controller, static, for every platform from one: docker buildx build --platform linux/amd64,linux/arm64 .
+# The controller, static, and the filter that it serves, for every platform from one:
+#   make wasm && docker buildx build --platform linux/amd64,linux/arm64 .
 FROM --platform=$BUILDPLATFORM rust:1.95-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends clang llvm && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
@@ -18,5 +19,6 @@ RUN case "$TARGETARCH" in \
 
 FROM scratch
 COPY --from=build /sluicegate /sluicegate
+COPY dist/sluicegate.wasm /sluicegate.wasm
 USER 65532:65532
 ENTRYPOINT ["/sluicegate"]

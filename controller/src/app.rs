@@ -5,7 +5,7 @@ use crate::{
     clock::{Clock, Now},
     context::{Context, Desk},
     kube,
-    listen::{Port, TlsFiles, token, token::TokenFile},
+    listen::{Port, TlsFiles, module, token, token::TokenFile},
     push, report,
     rollouts::{
         self, Desks,
@@ -59,6 +59,8 @@ pub struct Config {
     pub proxy_tls: Option<(PathBuf, PathBuf)>,
     /// Tokens the proxy port asks for.
     pub proxy_token_file: Option<PathBuf>,
+    /// The filter's module, served to gateways.
+    pub wasm: Option<PathBuf>,
     /// What proxies are told as their report interval.
     pub report_interval: Duration,
 }
@@ -108,6 +110,10 @@ pub async fn build(config: Config) -> Result<Bound> {
     }
     let tls = config.proxy_tls.map(|(cert, key)| TlsFiles::read(cert, key)).transpose()?;
     let tokens = config.proxy_token_file.map(TokenFile::read).transpose()?;
+    let module = config.wasm.map(module::Module::read).transpose()?;
+    if let Some(module) = &module {
+        info!(sha256 = module.sha256, "serving /sluicegate.wasm");
+    }
     let bind = |what, address, tls| async move {
         let port = Port::bind(address, tls).await;
         port.with_context(|| format!("cannot listen on {address} ({what}); is another controller running?"))
@@ -138,6 +144,7 @@ pub async fn build(config: Config) -> Result<Bound> {
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
     }
+    let proxy_router = proxy_router.merge(module::router(module));
     let admin_router =
         admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
     Ok(Bound {

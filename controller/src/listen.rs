@@ -1,5 +1,6 @@
 //! Ports: accepting, TLS, tokens, answers that teach, and closing in order.
 
+pub mod module;
 mod tls;
 pub mod token;
 

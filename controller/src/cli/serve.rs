@@ -47,6 +47,10 @@ pub(crate) struct Serve {
     /// Bearer tokens the filters must show, one per line; each is accepted.
     #[arg(long, value_name = "FILE")]
     proxy_token_file: Option<PathBuf>,
+    /// The filter's module, to be fetched by gateways from the proxy port as /sluicegate.wasm, and its digest as
+    /// /sluicegate.wasm.sha256.
+    #[arg(long, value_name = "FILE")]
+    wasm: Option<PathBuf>,
     /// How often proxies report what they counted, such as 500ms or 2s.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     report_interval: Duration,
@@ -74,6 +78,7 @@ pub(crate) fn run(serve: Serve) -> Result<()> {
         admin_allow_remote: serve.admin_allow_remote,
         proxy_tls: serve.proxy_tls_cert.zip(serve.proxy_tls_key),
         proxy_token_file: serve.proxy_token_file,
+        wasm: serve.wasm,
         report_interval: serve.report_interval,
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;

@@ -9,6 +9,7 @@ mod hub;
 mod hub_laws;
 mod judge;
 mod judge_metrics;
+mod module;
 mod prometheus;
 mod restart;
 mod rollouts;

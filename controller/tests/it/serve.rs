@@ -34,6 +34,7 @@ pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
         admin_allow_remote: false,
         proxy_tls: None,
         proxy_token_file: None,
+        wasm: None,
         report_interval: Duration::from_millis(500),
     }
 }
@@ -100,6 +101,17 @@ async fn ask(call: impl FnOnce() -> Answer + Send + 'static) -> (u16, Value) {
         let mut answer = call().unwrap();
         let text = answer.body_mut().read_to_string().unwrap();
         (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
+
+/// Status, ETag and body of a GET; `known`: the ETag that is known already.
+pub(crate) async fn ask_bytes(url: String, known: Option<String>) -> (u16, Option<String>, Vec<u8>) {
+    let ask = move || {
+        let request = known.iter().fold(agent().get(&url), |request, tag| request.header("if-none-match", tag));
+        let mut answer = request.call().unwrap();
+        let tag = answer.headers().get("etag").map(|tag| tag.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), tag, answer.body_mut().read_to_vec().unwrap())
     };
     tokio::task::spawn_blocking(ask).await.unwrap()
 }

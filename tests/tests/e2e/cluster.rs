@@ -1,19 +1,24 @@
-//! The controller on a real API server: each test in a namespace of its own, with a controller that looks only there.
+//! The controller on a real API server: each test in a namespace of its own, with a controller that looks only there and
+//! may do what the chart's role says, and no more.
 
 mod replicas;
 mod rollouts;
 mod splits;
 
+use crate::charts::helm;
 use anyhow::Result;
 use serde_json::Value;
 use sluicegate_tests::controller::{Controller, split_yaml};
 use sluicegate_tests::kube::{self, Cluster, PATIENCE};
 use sluicegate_tests::poll;
+use std::path::PathBuf;
 
 struct World {
     cluster: &'static Cluster,
     namespace: String,
     controller: Controller,
+    /// That of the chart's ServiceAccount.
+    kubeconfig: PathBuf,
 }
 
 impl World {
@@ -26,9 +31,9 @@ impl World {
     fn on(cluster: &'static Cluster, prefix: &str) -> Result<Self> {
         cluster.install_crds()?;
         let namespace = cluster.namespace(prefix)?;
-        let controller =
-            Controller::start_in_cluster(cluster.kubeconfig(), &namespace, &["--report-interval", "200ms"])?;
-        Ok(Self { cluster, namespace, controller })
+        let kubeconfig = service_account(cluster, &namespace)?;
+        let controller = Controller::start_in_cluster(&kubeconfig, &namespace, &["--report-interval", "200ms"])?;
+        Ok(Self { cluster, namespace, controller, kubeconfig })
     }
 
     fn apply(&self, yaml: &str) -> Result<()> {
@@ -64,6 +69,16 @@ impl World {
             }
         })
     }
+}
+
+/// Makes what the chart makes of accounts and roles, for one namespace; returns a kubeconfig of the account.
+fn service_account(cluster: &Cluster, namespace: &str) -> Result<PathBuf> {
+    let only = format!("namespace={namespace}");
+    let chart = ["template", "sluicegate", "charts/sluicegate", "--namespace", namespace, "--set", &only];
+    let yaml = helm(&[&chart[..], &["--show-only", "templates/rbac.yaml"]].concat())?.map_err(anyhow::Error::msg)?;
+    cluster.kubectl_with(&["-n", namespace, "apply", "-f", "-"], &yaml)?;
+    let token = cluster.kubectl(&["-n", namespace, "create", "token", "sluicegate"])?;
+    cluster.kubeconfig_of(namespace, token.trim())
 }
 
 /// `status` of a condition.

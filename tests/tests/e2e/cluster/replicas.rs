@@ -11,7 +11,7 @@ fn a_follower_answers_passes_on_what_proxies_say_and_takes_over() -> Result<()> 
     let mut world = World::new("replicas")?;
     world.apply(&backend(90, 10))?;
     let first = world.until_weights("backend", &[90, 10])?;
-    let follower = Controller::start_in_cluster(world.cluster.kubeconfig(), &world.namespace, &[])?;
+    let follower = Controller::start_in_cluster(&world.kubeconfig, &world.namespace, &[])?;
     let path = format!("/v1/splits/{}/backend", world.namespace);
     poll::until("the follower to know the split", PATIENCE, || match follower.json(&path) {
         Ok(split) if split["generation"] == first => Ok(()),
