@@ -1,5 +1,6 @@
 //! The controller on a real API server: each test in a namespace of its own, with a controller that looks only there.
 
+mod founding;
 mod replicas;
 mod rollouts;
 mod splits;
