@@ -64,7 +64,8 @@ impl KubeLab {
     /// When a part does not start.
     pub fn start(cluster: &'static Cluster, namespace: &str, replicas: u32) -> Result<Self> {
         cluster.install_crds()?;
-        let controller = Controller::start_in_cluster(cluster.kubeconfig(), namespace, &["--report-interval", "200ms"])?;
+        let controller =
+            Controller::start_in_cluster(cluster.kubeconfig(), namespace, &["--report-interval", "200ms"])?;
         cluster.apply(namespace, &services(namespace)?)?;
         cluster.apply(namespace, &service_yaml("hello:v1", replicas))?;
         let endpoints = Endpoints::start(cluster.api(), namespace)?;

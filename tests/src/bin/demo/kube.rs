@@ -85,9 +85,10 @@ fn canary_test(lab: &KubeLab) -> Result<()> {
     })?;
     apply(lab, "test.yaml", &rollout_yaml("CanaryTest", "hello:v4", "  weight: 5\n  replicas: 1\n"))?;
     let is_on = |canary: &str| {
-        let wait = format!("--for=jsonpath={{.status.canary}}=app=hello:v4 {canary}");
-        kubectl(lab, &["wait", "canarytest/hello", &wait, "--timeout=60s"])?;
-        kubectl(lab, &["wait", "canarytest/hello", "--for=jsonpath={.status.phase}=On", "--timeout=60s"])?;
+        let canary = format!("app=hello:v4 {canary}");
+        lab.until(&format!("the test to be on, as {canary}"), "canarytests", |o| {
+            o["status"]["phase"] == "On" && o["status"]["canary"] == canary.as_str()
+        })?;
         kubectl(lab, &["get", "canarytest"])
     };
     is_on("1/1 5%")?;
@@ -113,36 +114,36 @@ fn follow(lab: &KubeLab, image: &str, wanted: &str) -> Result<BTreeSet<usize>> {
     let began = Instant::now();
     let mut watch = Watch::start(lab, &["get", "canarydeploy", "hello", "-w"])?;
     let mut held = BTreeSet::new();
-    let canary = format!("app={image} ");
+    let version = format!("app={image}");
     let last = poll::until("the end of the rollout", LONGEST, || {
         watch.show();
         let object = lab.object("canarydeploys", "hello").map_err(|why| format!("{why:#}"))?;
-        let status = &object["status"];
-        held.extend(as_planned(status, &canary));
-        let rolled = status["state"].to_string().contains(image);
-        let over = rolled && (status["phase"] == "Promoted" || status["phase"] == "RolledBack");
-        if over { Ok(object) } else { Err(status.to_string()) }
+        held.extend(as_planned(&object["status"], &version));
+        // Phase and version of one moment; in the status, the phase may still be that of the rollout before.
+        let rollout = lab.controller.json("/v1/rollouts/default/hello").map_err(|why| format!("{why:#}"))?;
+        let over = rollout["phase"] == "Promoted" || rollout["phase"] == "RolledBack";
+        if over && rollout["version"] == version.as_str() { Ok(rollout) } else { Err(object["status"].to_string()) }
     })?;
+    if last["phase"] != wanted {
+        bail!("the rollout of {image} is not {wanted}: {last}");
+    }
     poll::until("kubectl to show it", poll::LONG, || {
         watch.show();
         if watch.last().contains(wanted) { Ok(()) } else { Err(watch.last().to_owned()) }
     })?;
-    if last["status"]["phase"] != wanted {
-        bail!("the rollout of {image} is not {wanted}: {}", last["status"]);
-    }
     println!("\n{}", good(&format!("{wanted}, after {:.1} s", began.elapsed().as_secs_f64())));
     Ok(held)
 }
 
 /// The step, from 1, that is held with the pods and weights of the formulas.
-fn as_planned(status: &Value, canary: &str) -> Option<usize> {
+fn as_planned(status: &Value, version: &str) -> Option<usize> {
     let text = |field: &str| status[field].as_str().unwrap_or_default();
     let step: usize = text("step").split('/').next()?.parse().ok()?;
     let [main, baseline, ours] = STEPS.get(step.checked_sub(1)?)?;
     let so = text("phase") == "Hold"
         && text("main").ends_with(&format!(" {main}"))
         && text("baseline").ends_with(&format!(" {baseline}"))
-        && text("canary") == format!("{canary}{ours}");
+        && text("canary") == format!("{version} {ours}");
     so.then_some(step)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn apply(lab: &KubeLab, file: &str, yaml: &str) -> Result<()> {
 }
 
 fn show(args: &[&str]) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,".contains(c);
     let quoted = args.iter().map(|arg| if arg.chars().all(plain) { (*arg).to_owned() } else { format!("'{arg}'") });
     typed(&format!("kubectl {}", quoted.collect::<Vec<_>>().join(" ")));
 }
