@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test check unit core-wasm generated e2e demo local bench bench-judge fmt clean
+.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-judge fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -63,6 +63,11 @@ demo: wasm ## weights change and versions are rolled out on a real Envoy, by its
 	@$(TOOLS) envoy
 	@$(BUILD)
 	@target/debug/demo
+
+demo-kube: wasm ## the same rollouts by kubectl, on a real Kubernetes API server with a real Envoy under load
+	@$(TOOLS) envoy kubernetes
+	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@target/debug/demo kube
 
 local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C stops them
 	@$(TOOLS) envoy

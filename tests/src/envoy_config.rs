@@ -134,14 +134,35 @@ pub fn to_weighted(clusters: &[(&str, u32)]) -> Value {
 /// A cluster with these endpoints, as xDS JSON; none make it one without healthy upstreams.
 #[must_use]
 pub fn cluster(name: &str, endpoints: &[SocketAddr]) -> Value {
-    let endpoints: Vec<Value> =
-        endpoints.iter().map(|at| json!({ "endpoint": { "address": loopback(*at) } })).collect();
     json!({
         "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
         "name": name, "type": "STATIC", "connect_timeout": "0.25s",
-        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": endpoints }] },
+        "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": lb_endpoints(endpoints) }] },
         "circuit_breakers": { "thresholds": [{ "max_connections": 100_000, "max_pending_requests": 100_000, "max_requests": 100_000 }] },
     })
+}
+
+/// A cluster whose endpoints come from a file, as xDS JSON; the file holds [`endpoints`] and is replaced by rename.
+#[must_use]
+pub fn cluster_by_eds(name: &str, file: &Path) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+        "name": name, "type": "EDS", "connect_timeout": "1s",
+        "eds_cluster_config": { "eds_config": { "resource_api_version": "V3", "path_config_source": { "path": file } } },
+    })
+}
+
+/// The endpoints of a cluster, as an xDS resource.
+#[must_use]
+pub fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "cluster_name": cluster, "endpoints": [{ "lb_endpoints": lb_endpoints(addresses) }],
+    })
+}
+
+fn lb_endpoints(addresses: &[SocketAddr]) -> Vec<Value> {
+    addresses.iter().map(|at| json!({ "endpoint": { "address": loopback(*at) } })).collect()
 }
 
 fn loopback(at: SocketAddr) -> Value {

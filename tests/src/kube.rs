@@ -1,10 +1,11 @@
 //! A real Kubernetes control plane: etcd, kube-apiserver and kube-controller-manager as child processes on loopback, and a
-//! [`stub`] in place of scheduler and kubelets.
+//! [`stub`] in place of scheduler and kubelets; [`endpoints`] in place of what listens in the pods.
 //!
 //! In: nothing; or, for a test that stops parts of it, [`Cluster::start`] instead of the [`shared`] one. Out: a kubeconfig,
 //! `kubectl`, the HTTP [`api`], and a namespace per test.
 
 pub mod api;
+pub mod endpoints;
 mod parts;
 pub mod stub;
 
@@ -134,15 +135,28 @@ impl Cluster {
     /// # Errors
     /// When the program cannot be started.
     pub fn try_kubectl(&self, args: &[&str], input: &str) -> Result<Output> {
-        let mut command = Command::new(paths::kubernetes("kubectl")?);
-        command.arg("--kubeconfig").arg(&self.kubeconfig);
-        // Not in the home of whoever runs the tests.
-        command.arg("--cache-dir").arg(self.dir.path().join("kubectl")).args(args);
+        let mut command = self.kubectl_command(args)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot run kubectl")?;
         // It may end without reading; its own message is the better one then.
         child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes()).ok();
         child.wait_with_output().context("cannot wait for kubectl")
+    }
+
+    /// Starts a `kubectl` that goes on, such as `get -w`; what it prints is the log of the process.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start_kubectl(&self, args: &[&str]) -> Result<Process> {
+        Process::start(&format!("kubectl-{}", fastrand::u32(..)), self.kubectl_command(args)?, self.dir.path())
+    }
+
+    fn kubectl_command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(paths::kubernetes("kubectl")?);
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        // Not in the home of whoever runs the tests.
+        command.arg("--cache-dir").arg(self.dir.path().join("kubectl")).args(args);
+        Ok(command)
     }
 
     /// `kubectl apply` of this YAML into a namespace.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{client, paths, poll};
+use crate::{client, envoy_config, paths, poll};
 
 /// The groups of pods, as the subsets of the split are called.
 pub const ROLES: [&str; 3] = ["canary", "main", "baseline"];
@@ -109,12 +109,7 @@ impl Pods {
     /// The cluster of a role, as xDS JSON.
     #[must_use]
     pub fn cluster(&self, role: &str) -> Value {
-        let path = self.dir().join("endpoints").join(format!("{role}.json"));
-        json!({
-            "@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster",
-            "name": role, "type": "EDS", "connect_timeout": "1s",
-            "eds_cluster_config": { "eds_config": { "resource_api_version": "V3", "path_config_source": { "path": path } } },
-        })
+        envoy_config::cluster_by_eds(role, &self.dir().join("endpoints").join(format!("{role}.json")))
     }
 }
 

@@ -1,10 +1,12 @@
 //! `make demo`: the founding lab (weights 90/10, 50/50, 0/100 behind a gateway) on a real Envoy with two workers, the
 //! real controller and its CLI; then what the lab could not show; then whole rollouts. Each thing it prints it has checked: otherwise it
-//! says what was wrong and exits with 1.
+//! says what was wrong and exits with 1. `demo kube` is `make demo-kube`, see [`kube`].
 #![allow(clippy::disallowed_methods, reason = "a demonstration measures real time")]
 
 mod changes;
 mod crash;
+mod kube;
+mod kubectl;
 mod print;
 mod rollouts;
 mod stage;
@@ -24,7 +26,9 @@ use theatre::Theatre;
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    match run() {
+    let wanted = std::env::args().nth(1);
+    let shown = if wanted.as_deref() == Some("kube") { kube::run() } else { run() };
+    match shown {
         Ok(()) => {
             println!("\n{} ({:.0} s)", good("demo: ok"), began.elapsed().as_secs_f64());
             ExitCode::SUCCESS
