@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-use sluicegate_tests::kube::Cluster;
+use sluicegate_tests::kube;
 use sluicegate_tests::kube_lab::{KubeLab, rollout_yaml};
 use sluicegate_tests::poll;
 use sluicegate_tests::steady::Steady;
@@ -32,8 +32,7 @@ const LONGEST: Duration = Duration::from_secs(90);
 /// See the module.
 pub(crate) fn run() -> Result<()> {
     step("An API server, a controller, an Envoy");
-    // It ends with this process.
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()?));
+    let cluster = kube::shared()?;
     let version = cluster.api().get("/version")?;
     println!("  kubernetes  {}; a stub in place of the nodes", version["gitVersion"].as_str().unwrap_or("?"));
     let lab = KubeLab::start(cluster, "default", REPLICAS)?;

@@ -10,9 +10,9 @@ use sluicegate_tests::poll;
 
 const RATE: f64 = 300.0;
 const REPLICAS: u32 = 10;
-/// Main, baseline and canary at each step, by the document's formulas for ten replicas: main ⌊R(100−2p)/100⌋+1, where p is
-/// the step before; the others ⌊Rn/100⌋+1.
-const FORMULAS: [[u64; 3]; 4] = [[10, 1, 1], [10, 2, 2], [9, 3, 3], [6, 6, 6]];
+/// Pods of main, and of baseline and canary each, by the document's formulas for ten replicas: ⌊R(100−2p)/100⌋+1, where p is
+/// the step before, and ⌊Rn/100⌋+1. The first step leaves main as it is.
+const FORMULAS: [(u64, u64); 4] = [(10, 1), (10, 2), (9, 3), (6, 6)];
 
 fn lab(prefix: &str) -> Result<KubeLab> {
     let cluster = kube::shared()?;
@@ -29,7 +29,7 @@ fn begin(lab: &KubeLab, image: &str) -> Result<()> {
 
 /// Waits until this step, from 1, is held, and looks at the pods.
 fn at_step(lab: &KubeLab, step: usize, old: &str, new: &str) -> Result<()> {
-    let [main, small, _] = FORMULAS[step - 1];
+    let (main, small) = FORMULAS[step - 1];
     let place = format!("{step}/4");
     let held = |o: &Value| o["status"]["phase"] == "Hold" && o["status"]["step"] == place.as_str();
     lab.until(&format!("step {place} to be held"), "canarydeploys", held)?;
