@@ -83,6 +83,8 @@ pub struct Found {
     pub wanted: Wanted,
     /// Its file in the folder.
     pub file: String,
+    /// `metadata.generation` of its object, in a cluster.
+    pub generation: Option<i64>,
     /// What persons wrote about it, in order of name.
     pub judgments: Vec<Arc<Judgment>>,
 }

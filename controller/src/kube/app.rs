@@ -23,6 +23,9 @@ use tracing::info;
 /// What is heard of the cluster waits here while the store writes; when it is full, the watches wait.
 const NOTICED: usize = 1024;
 
+/// What files that documents name are seen from, such as `secretFile`: mounted for that, and nothing else is there.
+const FILES: &str = "/etc/sluicegate/files";
+
 /// Where to look, and who we are.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -103,8 +106,7 @@ async fn lead(
             store: store.clone(),
             records: Records::Cluster(records.clone()),
             keeper: keeper.clone(),
-            // There is no folder of documents; what they name is mounted somewhere.
-            folder: "/".into(),
+            folder: FILES.into(),
         };
         let run = rollouts::run(tools, desks.clone());
         tokio::select! {

@@ -80,7 +80,10 @@ fn status(
         Some(refused) => condition("Accepted", "False", refused.reason, &refused.message),
         None => condition("Accepted", "True", "Accepted", "it makes sense"),
     }];
-    let mut status = json!({ "state": old.get("state"), "observedGeneration": object.metadata.generation });
+    // Not the newest one: what is told may still be of the rollout before.
+    let generation = view.map_or_else(|| object.metadata.generation, |view| view.generation);
+    let generation = generation.or(old.get("observedGeneration").and_then(Value::as_i64));
+    let mut status = json!({ "state": old.get("state"), "observedGeneration": generation });
     if let Some(view) = view {
         let of = |role: &str| view.pods.get(role).map(|pods| pods_in_words(pods, view.weights.get(role)));
         for (field, value) in [
@@ -108,7 +111,7 @@ fn status(
     }
     let before = conditions(object);
     for one in &mut all {
-        date(one, &before, object.metadata.generation, now);
+        date(one, &before, generation, now);
     }
     // What nobody can tell now stays as it was told last.
     let told: Vec<String> = all.iter().map(|c| c.type_.clone()).collect();

@@ -233,7 +233,12 @@ impl KubeStore {
             let counts = |o: &DynamicObject| o.metadata.deletion_timestamp.is_none() && !records::is_ours(kind, o);
             sources.extend(all.iter().filter(|(_, o)| counts(o)).map(|(name, o)| source(kind, name, o)));
         }
-        let (wanted, wrong) = rollouts::wanted(&self.rollouts, &sources);
+        let (mut wanted, wrong) = rollouts::wanted(&self.rollouts, &sources);
+        for (name, found) in &mut wanted {
+            let kind = Kind::ROLLOUTS.into_iter().find(|kind| kind.title(name) == found.file);
+            let object = kind.and_then(|kind| self.cluster.get(kind, name));
+            found.generation = object.and_then(|object| object.metadata.generation);
+        }
         if wanted != self.rollouts {
             self.context.rollouts(wanted.clone());
             self.rollouts = wanted;

@@ -77,6 +77,8 @@ pub struct Engine {
     windows: Windows,
     /// Until then proxies may still be on their way back.
     returning: Option<Duration>,
+    /// Of the object as it was when this turn began.
+    generation: Option<i64>,
     /// What went wrong in this turn.
     trouble: Option<String>,
     saved: Duration,
@@ -104,6 +106,7 @@ impl Engine {
             record: None,
             wake,
             returning: None,
+            generation: None,
             trouble: None,
             saved: Duration::ZERO,
         }
@@ -175,6 +178,7 @@ impl Engine {
     /// Looks, steps as far as it goes, and carries out what follows.
     async fn turn(&mut self) {
         self.trouble = None;
+        self.generation = self.spec.borrow().as_ref().and_then(|found| found.generation);
         self.prepare().await;
         let waiting = self.record.as_ref().is_none_or(|record| record.machine.waits_for_pods());
         self.hands.turn(waiting, self.now());
@@ -363,7 +367,8 @@ impl Engine {
         let splits = record.map(|record| record.machine.splits()).unwrap_or_default();
         let acks = splits.iter().map(|split| inner.hub.acked(split));
         let (acked, live) = acks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let mut view = View { name: self.name.clone(), file, acked, live, trouble, ..View::default() };
+        let generation = self.generation;
+        let mut view = View { name: self.name.clone(), file, generation, acked, live, trouble, ..View::default() };
         if let (Some(record), Some(seen)) = (record, &seen) {
             view.tell(record, seen, self.gates.waits(), now);
         }

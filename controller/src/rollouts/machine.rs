@@ -12,7 +12,7 @@ use sluicegate_core::{
     rollout::{
         Observation, WHOLE,
         command::{Command, Refused},
-        deploy::{self, Phase},
+        deploy::{self, By, Phase, Why},
         desired::{Desired, Target},
         plan::{Plan, PlanError},
         trial,
@@ -181,6 +181,19 @@ impl Machine {
             Some(fail) => fail,
             None if all().count() > 0 && all().all(|verdict| verdict == Verdict::Pass) => Verdict::Pass,
             None => Verdict::Inconclusive,
+        }
+    }
+
+    /// The verdict to be shown: of the step as it stands, or the last one that something followed from.
+    pub fn told(&self) -> Option<Verdict> {
+        let Self::CanaryDeploy { state, evidence, reading, .. } = self else { return None };
+        let rollout = state.rollout.as_ref()?;
+        if state.phase.step().is_some() {
+            return (evidence.is_some() || reading.is_some()).then(|| self.verdict());
+        }
+        match &rollout.back {
+            Some(back) => (back.why == Why::Verdict).then_some(Verdict::Fail),
+            None => rollout.judged.last().filter(|last| last.by == By::Evidence).map(|_| Verdict::Pass),
         }
     }
 

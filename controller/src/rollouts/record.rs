@@ -49,7 +49,7 @@ impl Record {
             Machine::CanaryDeploy { spec, .. } => Wanted::Deploy(Arc::new(spec)),
             Machine::CanaryTest { spec, .. } => Wanted::Test(Arc::new(spec)),
         };
-        Found { wanted, file: self.file, judgments: Vec::new() }
+        Found { wanted, file: self.file, generation: None, judgments: Vec::new() }
     }
 
     /// Of a rollout that nobody remembers.

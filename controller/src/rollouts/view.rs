@@ -35,6 +35,9 @@ pub struct View {
     pub name: String,
     /// The file it comes from.
     pub file: String,
+    /// `metadata.generation` of the object that this is about, in a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
     /// Where it is, one word.
     pub phase: String,
     /// The step it is at, from 1.
@@ -125,8 +128,7 @@ impl View {
                 self.paused = state.paused.is_some();
                 let assessment = evidence.as_ref().map(|e| e.assess());
                 self.metrics.clone_from(reading);
-                let judged = assessment.is_some() || reading.is_some();
-                self.verdict = judged.then(|| verdict(machine.verdict()).to_owned());
+                self.verdict = machine.told().map(|told| verdict(told).to_owned());
                 self.evidence = assessment.as_ref().and_then(|a| serde_json::to_value(a).ok());
                 let back = state.rollout.as_ref().and_then(|r| r.back.as_ref());
                 self.why = back.map(|back| reason(back.why).to_owned());

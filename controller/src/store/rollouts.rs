@@ -36,7 +36,10 @@ pub fn wanted(before: &AllWanted, sources: &[Source]) -> (AllWanted, Vec<Complai
             let Some(wanted) = found else { continue };
             match all.get(name) {
                 None => {
-                    all.insert(name.clone(), Found { wanted, file: source.file.clone(), judgments: Vec::new() });
+                    all.insert(
+                        name.clone(),
+                        Found { wanted, file: source.file.clone(), generation: None, judgments: Vec::new() },
+                    );
                 }
                 Some(first) => {
                     let message = format!(

@@ -40,7 +40,8 @@ pub fn observe(deployment: &Deployment, containers: &[String]) -> Result<Workloa
     Ok(Workload {
         version,
         replicas: wanted.max(0).unsigned_abs(),
-        ready: if current { ready.unsigned_abs() } else { 0 },
+        // What is not yet seen to be settled still serves; a rollback shares requests out by that.
+        ready: if current { ready } else { ready.min(wanted.max(0)) }.unsigned_abs(),
         settled: current && all == wanted && updated == wanted,
         trouble: None,
     })
