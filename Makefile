@@ -66,7 +66,7 @@ demo: wasm ## weights change and versions are rolled out on a real Envoy, by its
 
 demo-kube: wasm ## the same rollouts by kubectl, on a real Kubernetes API server with a real Envoy under load
 	@$(TOOLS) envoy kubernetes
-	@$(CARGO) build --quiet -p sluicegate -p sluicegate-tests
+	@$(BUILD)
 	@target/debug/demo kube
 
 local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C stops them
