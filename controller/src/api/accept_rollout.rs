@@ -119,6 +119,9 @@ pub struct Judging {
     pub min_requests: u64,
     /// When the evidence passes.
     pub pass_when: PassWhenKind,
+    /// Nothing follows from the verdict.
+    #[serde(default)]
+    pub dry_run: bool,
     /// The chance that a good version is ever rolled back; between 0 and 1, both excluded.
     pub alpha: f64,
     /// Series to compare, each with a name of its own.

@@ -31,6 +31,10 @@ pub struct JudgeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = "noHarmSeen"))]
     pub pass_when: Option<PassWhenKind>,
+    /// Judge and note the verdict, but let nothing follow from it: steps last as long as they hold, and are left. Unless
+    /// given: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
     /// The chance that a good version is ever rolled back by the evidence. Unless given: 0.01.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minimum" = 0, "maximum" = 1, "exclusiveMinimum" = true, "exclusiveMaximum" = true))]

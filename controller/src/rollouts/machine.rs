@@ -2,7 +2,7 @@
 
 use super::{Wanted, readings::Reading, rules};
 use crate::{
-    api::accept_rollout::{CommandLine, Deploy, Test},
+    api::accept_rollout::{Deploy, Test},
     workloads::Care,
 };
 use serde::{Deserialize, Serialize};
@@ -143,14 +143,6 @@ impl Machine {
         }
     }
 
-    /// The user's own command that looks after the pods.
-    pub fn command_line(&self) -> Option<&CommandLine> {
-        match self {
-            Self::CanaryDeploy { spec, .. } => spec.command.as_ref(),
-            Self::CanaryTest { spec, .. } => spec.command.as_ref(),
-        }
-    }
-
     /// Canary and baseline have traffic to be compared by.
     pub fn is_compared(&self) -> bool {
         match self {
@@ -163,8 +155,19 @@ impl Machine {
         }
     }
 
-    /// What counts and metrics say of the step as it stands: either can fail it, and it takes both to pass.
+    /// What the rollout goes by.
     pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::CanaryDeploy { spec, state, .. } if spec.judging.dry_run => match state.phase {
+                Phase::Hold { .. } => Verdict::Pass,
+                _ => Verdict::Inconclusive,
+            },
+            _ => self.judge(),
+        }
+    }
+
+    /// What counts and metrics say of the step as it stands: either can fail it, and it takes both to pass.
+    pub fn judge(&self) -> Verdict {
         let Self::CanaryDeploy { spec, state, evidence, reading, .. } = self else { return Verdict::Inconclusive };
         if evidence.as_ref().is_some_and(Evidence::failed) {
             return Verdict::Fail;
@@ -173,7 +176,7 @@ impl Machine {
             return Verdict::Inconclusive;
         }
         let by_counts = spec.judging.errors.is_some() || spec.judging.latency.is_some();
-        let counts = by_counts.then(|| evidence.as_ref().map_or(Verdict::Inconclusive, |e| e.assess().verdict));
+        let counts = by_counts.then(|| evidence.as_ref().map_or(Verdict::Inconclusive, Evidence::verdict));
         let metrics = (!spec.judging.metrics.is_empty())
             .then(|| reading.as_ref().map_or(Verdict::Inconclusive, |reading| reading.judgment.verdict));
         let all = || [counts, metrics].into_iter().flatten();
@@ -186,10 +189,10 @@ impl Machine {
 
     /// The verdict to be shown: of the step as it stands, or the last one that something followed from.
     pub fn told(&self) -> Option<Verdict> {
-        let Self::CanaryDeploy { state, evidence, reading, .. } = self else { return None };
+        let Self::CanaryDeploy { spec, state, evidence, reading, .. } = self else { return None };
         let rollout = state.rollout.as_ref()?;
-        if state.phase.step().is_some() {
-            return (evidence.is_some() || reading.is_some()).then(|| self.verdict());
+        if state.phase.step().is_some() || spec.judging.dry_run {
+            return (evidence.is_some() || reading.is_some()).then(|| self.judge());
         }
         match &rollout.back {
             Some(back) => (back.why == Why::Verdict).then_some(Verdict::Fail),

@@ -108,6 +108,22 @@ fn paused_in_the_document_keeps_a_rollout_from_beginning_and_from_going_on() -> 
     Ok(())
 }
 
+#[test]
+fn a_dry_run_notes_that_it_would_have_failed_and_goes_on() -> Result<()> {
+    let world = world(Some("/?status=503"), "")?;
+    let load = world.load()?;
+    let yaml = deploy("v2", "").replace("judge: { errors: {},", "judge: { dryRun: true, errors: {},");
+    world.controller.write("deploy.yaml", &yaml.replace("hold: 1s", "hold: 4s"))?;
+    let done = world.until("Promoted")?;
+    load.stop()?;
+    ensure!(done["verdict"] == "fail" && done["stable"] == "v2", "{done}");
+    let judgments = world.controller.state().join("judgments");
+    let last = std::fs::read_to_string(judgments.join("default_app_v2_3_evidence.json"))?;
+    let last: Value = serde_json::from_str(&last)?;
+    ensure!(last["verdict"] == "fail" && last["decision"] == "continue" && last["dryRun"] == true, "{last}");
+    Ok(())
+}
+
 fn judgment(name: &str, spec: &str) -> String {
     format!("apiVersion: sluicegate.dev/v1alpha1\nkind: Judgment\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
 }

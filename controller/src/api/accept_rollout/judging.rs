@@ -67,6 +67,7 @@ pub(super) fn judging(written: Option<&JudgeSpec>) -> Result<Judging, Refusal> {
         latency: written.latency.as_ref().map(latency).transpose()?,
         min_requests,
         pass_when: written.pass_when.unwrap_or_default(),
+        dry_run: written.dry_run.unwrap_or(false),
         alpha,
         metrics: written.metrics.clone(),
         groups: written.groups.clone(),

@@ -68,8 +68,10 @@ impl Engine {
     /// Writes down what was decided by the evidence, when a step to `after` was.
     pub(super) async fn judged(&self, after: &Machine) -> Result<(), String> {
         let Some(before) = &self.record else { return Ok(()) };
-        let (Machine::CanaryDeploy { state: old, evidence, reading, .. }, Machine::CanaryDeploy { state: new, .. }) =
-            (&before.machine, after)
+        let (
+            Machine::CanaryDeploy { spec, state: old, evidence, reading, .. },
+            Machine::CanaryDeploy { state: new, .. },
+        ) = (&before.machine, after)
         else {
             return Ok(());
         };
@@ -84,7 +86,7 @@ impl Engine {
         let step = old.phase.step().unwrap_or_default() + 1;
         let judgment = json!({
             "rollout": self.name, "version": rollout.version, "step": step,
-            "verdict": if failed { "fail" } else { "pass" },
+            "verdict": words::verdict(before.machine.judge()), "dryRun": spec.judging.dry_run,
             "decision": if failed { "rollback" } else { "continue" },
             "by": "evidence", "at": self.tools.context.clock.now().wall,
             "evidence": evidence.as_ref().map(|e| e.assess()), "metrics": reading.as_ref().map(|r| &r.judgment),
@@ -128,7 +130,7 @@ pub(super) fn event(
         Machine::CanaryDeploy { state, .. } => (
             state.rollout.as_ref().map_or_else(String::new, |rollout| rollout.version.clone()),
             state.phase.step().and_then(|step| u32::try_from(step + 1).ok()),
-            state.phase.step().map(|_| before.machine.verdict()),
+            state.phase.step().map(|_| before.machine.judge()),
         ),
         Machine::CanaryTest { spec, .. } => (spec.version.clone(), None, None),
     };
