@@ -28,7 +28,7 @@ pub mod view;
 pub mod windows;
 pub mod words;
 
-use crate::api::accept_rollout::{CommandLine, Deploy, Judgment, Test};
+use crate::api::accept_rollout::{Deploy, Judgment, Test};
 use engine::{Engine, Tools, orders::Order};
 use record::Files;
 use std::{
@@ -64,14 +64,6 @@ impl Wanted {
         match self {
             Self::Deploy(deploy) => deploy.version.clone(),
             Self::Test(test) => test.version.clone(),
-        }
-    }
-
-    /// The user's own command that looks after the pods.
-    pub fn command_line(&self) -> Option<&CommandLine> {
-        match self {
-            Self::Deploy(deploy) => deploy.command.as_ref(),
-            Self::Test(test) => test.command.as_ref(),
         }
     }
 }

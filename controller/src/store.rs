@@ -29,6 +29,7 @@ use sluicegate_core::snapshot::Entry;
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 /// A split that is new, changed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,18 @@ pub trait Sink: Send {
     }
     /// The highest generation some proxy runs that did not come from this store, if it is not below the one in force.
     fn rival(&self, split: &str) -> Option<u64>;
+}
+
+/// Logs what is newly wrong and passes everything on, when it is not what was known before.
+pub fn tell(known: &mut Vec<Complaint>, complaints: Vec<Complaint>, sink: &dyn Sink) {
+    if complaints == *known {
+        return;
+    }
+    for complaint in complaints.iter().filter(|c| !known.contains(c)) {
+        warn!(split = complaint.split.as_deref().unwrap_or("-"), "{complaint}");
+    }
+    sink.complain(complaints.clone());
+    *known = complaints;
 }
 
 /// New weights of a split; subsets that are not named keep theirs.

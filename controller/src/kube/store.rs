@@ -22,6 +22,7 @@ use crate::{
         plan::{Source, plan},
         rollouts,
         state::Known,
+        tell,
     },
 };
 use futures::{StreamExt, stream};
@@ -208,7 +209,7 @@ impl KubeStore {
         }
         complaints.extend(self.rollouts_wanted());
         complaints.iter_mut().for_each(|complaint| complaint.place = None);
-        self.tell(complaints);
+        tell(&mut self.complaints, complaints, &self.context);
         self.write(&splits, &base).await
     }
 
@@ -258,18 +259,6 @@ impl KubeStore {
             })
         });
         refused.chain(wrong).collect()
-    }
-
-    /// Logs what is new and passes everything on.
-    fn tell(&mut self, complaints: Vec<Complaint>) {
-        if complaints == self.complaints {
-            return;
-        }
-        for complaint in complaints.iter().filter(|c| !self.complaints.contains(c)) {
-            warn!(split = complaint.split.as_deref().unwrap_or("-"), "{complaint}");
-        }
-        self.context.complain(complaints.clone());
-        self.complaints = complaints;
     }
 
     /// Writes every status that does not say this; true: all do, or it is not ours to write.
@@ -355,8 +344,8 @@ impl KubeStore {
                 }
             }
             let known = known.clone();
-            let generation = self.put(split, Some(new), known.driven.clone(), &known).await?;
-            return Ok(Set { generation, changed });
+            let put = self.put(split, Some(new), known.driven.clone(), &known).await;
+            return Ok(Set { generation: put.map_err(|why| self.failed(split, &why))?, changed });
         }
         Err(self.failed(split, &ClusterError::Conflict(Kind::TrafficSplit.title(split))))
     }
@@ -377,9 +366,9 @@ impl KubeStore {
                 return Ok(known.generation);
             }
             let known = known.clone();
-            match self.put(split, Some(spec), driven.clone(), &known).await {
-                Err(SetError::Write { why, .. }) if why.contains("at the same moment") => continue,
-                other => other?,
+            match self.put(split, Some(spec), driven, &known).await {
+                Err(ClusterError::Conflict(_)) => continue,
+                other => other.map_err(|why| self.failed(split, &why))?,
             };
             if weights.is_none() {
                 // What the spec says is in force again.
@@ -397,17 +386,15 @@ impl KubeStore {
         spec: Option<SplitSpec>,
         driven: Option<Driven>,
         before: &Known,
-    ) -> Result<u64, SetError> {
-        let Some(object) = self.cluster.get(Kind::TrafficSplit, split) else {
-            return Err(ask::no_split(&self.known, split));
-        };
+    ) -> Result<u64, ClusterError> {
+        let missing = || ClusterError::Missing(Kind::TrafficSplit.title(split));
+        let object = self.cluster.get(Kind::TrafficSplit, split).ok_or_else(missing)?;
         let mut next = Known { split: spec, driven, ..before.clone() };
         if next.split != before.split || self.context.rival(split).is_some() {
             (next.generation, next.since) = (self.next(split, &object), self.context.clock.now().wall);
         }
         let status = self.status(split, &object, Some(&next));
-        let written = self.cluster.write_status(Kind::TrafficSplit, &object, status).await;
-        written.map_err(|why| self.failed(split, &why))?;
+        self.cluster.write_status(Kind::TrafficSplit, &object, status).await?;
         if let Some(object) = self.cluster.get(Kind::TrafficSplit, split) {
             self.adopt(split, &object);
         }

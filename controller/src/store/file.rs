@@ -6,6 +6,7 @@ use super::{
     plan::{Plan, plan},
     rollouts,
     state::{Draft, Known, State, StateError, sync_folder},
+    tell,
 };
 use crate::{clock::Now, rollouts::AllWanted};
 use std::{
@@ -84,7 +85,8 @@ impl FolderStore {
     ) {
         if let Err(why) = self.folder.look(touched, thorough, unfinished, now.at) {
             let fault = format!("cannot read the folder ({why}); everything stays as it was");
-            self.tell(vec![self.whole(self.folder.path().display().to_string(), fault)]);
+            let complaints = vec![self.whole(self.folder.path().display().to_string(), fault)];
+            tell(&mut self.complaints, complaints, self.sink.as_ref());
             return;
         }
         let mut sources = self.folder.sources();
@@ -101,23 +103,11 @@ impl FolderStore {
             let fault = format!("cannot write the state ({why}); changes are not in force until it can be written");
             complaints.push(self.whole(self.state.path().display().to_string(), fault));
         }
-        self.tell(complaints);
+        tell(&mut self.complaints, complaints, self.sink.as_ref());
     }
 
     fn whole(&self, file: String, message: String) -> Complaint {
         Complaint { file, place: None, split: None, refused: true, reason: "Unreadable", message }
-    }
-
-    /// Logs what is new and passes everything on.
-    fn tell(&mut self, complaints: Vec<Complaint>) {
-        if complaints == self.complaints {
-            return;
-        }
-        for complaint in complaints.iter().filter(|c| !self.complaints.contains(c)) {
-            warn!(split = complaint.split.as_deref().unwrap_or("-"), "{complaint}");
-        }
-        self.sink.complain(complaints.clone());
-        self.complaints = complaints;
     }
 
     fn next(&self, name: &str, running: bool) -> u64 {

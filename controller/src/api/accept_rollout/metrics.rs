@@ -22,19 +22,9 @@ fn metric(written: &judge::MetricSpec) -> MetricSpec {
     let usual = MetricSpec::named(&written.name);
     MetricSpec {
         group: written.group.clone().unwrap_or_else(|| written.name.clone()),
-        direction: match written.direction.unwrap_or_default() {
-            DirectionKind::Increase => Direction::Increase,
-            DirectionKind::Decrease => Direction::Decrease,
-            DirectionKind::Either => Direction::Either,
-        },
-        nan: match written.nan.unwrap_or_default() {
-            NanKind::Remove => Nan::Remove,
-            NanKind::Replace => Nan::Replace,
-        },
-        outliers: match written.outliers.unwrap_or_default() {
-            OutlierKind::Keep => Outliers::Keep,
-            OutlierKind::Remove => Outliers::Remove,
-        },
+        direction: written.direction.unwrap_or_default().into(),
+        nan: written.nan.unwrap_or_default().into(),
+        outliers: written.outliers.unwrap_or_default().into(),
         effect_size: match written.effect.unwrap_or_default() {
             EffectKind::MeanRatio => EffectSize::RatioOfMeans,
             EffectKind::Cles => EffectSize::CommonLanguage,
@@ -49,5 +39,33 @@ fn metric(written: &judge::MetricSpec) -> MetricSpec {
         confidence: written.confidence.unwrap_or(usual.confidence),
         min_points: written.min_points.map_or(usual.min_points, |points| points as usize),
         ..usual
+    }
+}
+
+impl From<DirectionKind> for Direction {
+    fn from(written: DirectionKind) -> Self {
+        match written {
+            DirectionKind::Increase => Self::Increase,
+            DirectionKind::Decrease => Self::Decrease,
+            DirectionKind::Either => Self::Either,
+        }
+    }
+}
+
+impl From<NanKind> for Nan {
+    fn from(written: NanKind) -> Self {
+        match written {
+            NanKind::Remove => Self::Remove,
+            NanKind::Replace => Self::Replace,
+        }
+    }
+}
+
+impl From<OutlierKind> for Outliers {
+    fn from(written: OutlierKind) -> Self {
+        match written {
+            OutlierKind::Keep => Self::Keep,
+            OutlierKind::Remove => Self::Remove,
+        }
     }
 }

@@ -3,18 +3,13 @@
 //! In: a recording. Out: a verdict, the score, and what each metric shows.
 
 use super::recording::{self, Effect, Point};
-use crate::api::{
-    accept_rollout::judging,
-    judge::{DirectionKind, NanKind, OutlierKind},
-    nearest::hint,
-};
+use crate::api::{accept_rollout::judging, nearest::hint};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use sluicegate_core::judge::{
     Verdict,
     metrics::{
-        Class, Direction, EffectSize, GroupScore, Marks, MetricResult, MetricSpec, Metrics, MetricsSpec, Nan, Outliers,
-        Samples, SpecError,
+        Class, EffectSize, GroupScore, Marks, MetricResult, MetricSpec, Metrics, MetricsSpec, Samples, SpecError,
     },
 };
 
@@ -109,19 +104,9 @@ fn spec(metric: &recording::Metric) -> MetricSpec {
     let down = |given: Option<f64>| given.map(|v| if chances && (0.5..=1.0).contains(&v) { 0.5 } else { v });
     MetricSpec {
         group: metric.group.clone().unwrap_or_else(|| metric.name.clone()),
-        direction: match metric.direction.unwrap_or_default() {
-            DirectionKind::Increase => Direction::Increase,
-            DirectionKind::Decrease => Direction::Decrease,
-            DirectionKind::Either => Direction::Either,
-        },
-        nan: match metric.nan.unwrap_or_default() {
-            NanKind::Remove => Nan::Remove,
-            NanKind::Replace => Nan::Replace,
-        },
-        outliers: match metric.outliers.unwrap_or_default() {
-            OutlierKind::Keep => Outliers::Keep,
-            OutlierKind::Remove => Outliers::Remove,
-        },
+        direction: metric.direction.unwrap_or_default().into(),
+        nan: metric.nan.unwrap_or_default().into(),
+        outliers: metric.outliers.unwrap_or_default().into(),
         must_have_data: metric.must_have_data.unwrap_or(unless_given.must_have_data),
         critical: metric.critical.unwrap_or(unless_given.critical),
         effect_size,
