@@ -19,6 +19,7 @@ pub mod hands;
 pub mod history;
 pub mod job;
 pub mod machine;
+pub mod reach;
 pub mod readings;
 pub mod record;
 pub mod rules;

@@ -72,6 +72,8 @@ struct Subset {
 struct Reporter {
     last: HashMap<(String, String, u32), Counts>,
     heard: Duration,
+    /// It has reported to this process.
+    told: bool,
     /// Until then what it says for the first time is what it counted before we knew it.
     catching_up: Duration,
 }
@@ -126,7 +128,8 @@ impl Tally {
         for series in report.series {
             self.take_series(epoch, series, now);
         }
-        self.reporters.entry(epoch).or_default().heard = now;
+        let reporter = self.reporters.entry(epoch).or_default();
+        (reporter.heard, reporter.told) = (now, true);
     }
 
     fn take_series(&mut self, epoch: u64, series: Series, now: Duration) {
@@ -185,6 +188,15 @@ impl Tally {
     /// As observed, since the start, without what proxies had counted before they first came: only grows.
     pub fn fresh(&self, split: &str, subset: &str) -> Counts {
         self.get(split, subset).map(|s| s.fresh.clone()).unwrap_or_default()
+    }
+
+    /// What one proxy has counted of a subset, as observed, over these splits; `None`: it has not reported yet.
+    pub fn told(&self, epoch: u64, splits: &[String], subset: &str) -> Option<Counts> {
+        let reporter = self.reporters.get(&epoch).filter(|reporter| reporter.told)?;
+        let mut sum = Counts::default();
+        let ours = |key: &&(String, String, u32)| key.1 == subset && splits.contains(&key.0);
+        reporter.last.iter().filter(|(key, _)| ours(key)).for_each(|(_, counts)| sum.merge(counts));
+        Some(sum)
     }
 
     /// When a proxy last reported.

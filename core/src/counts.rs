@@ -19,14 +19,16 @@ pub enum Outcome {
     ClientError,
     /// 5xx of the upstream itself; for gRPC a status that blames the server.
     ServerError,
-    /// No answer from the upstream, or a broken one: no healthy host, refused, reset, timeout.
+    /// No answer from the upstream, or a broken one: reset, timeout, overflow.
     LocalFailure,
     /// The client left before there was an answer: says nothing about the subset.
     Abandoned,
+    /// No upstream to send it to: no healthy host, connection refused, no cluster, no route.
+    Unreached,
 }
 
 /// All outcomes, in the order of their counters.
-pub const OUTCOMES: [Outcome; 7] = [
+pub const OUTCOMES: [Outcome; 8] = [
     Outcome::Informational,
     Outcome::Success,
     Outcome::Redirect,
@@ -34,11 +36,14 @@ pub const OUTCOMES: [Outcome; 7] = [
     Outcome::ServerError,
     Outcome::LocalFailure,
     Outcome::Abandoned,
+    Outcome::Unreached,
 ];
 
-/// Envoy's response flags that mean no (whole) answer of an upstream: LH 1, UH 2, UT 4, LR 8, UR 0x10, UF 0x20,
-/// UC 0x40, UO 0x80, NR 0x100, UPE 0x800000, NC 0x1000000.
-const LOCAL_FAILURE: u64 = 1 | 2 | 4 | 8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x100 | 0x80_0000 | 0x100_0000;
+/// Envoy's response flags that mean an upstream was not, or not wholly, heard: UT 4, LR 8, UR 0x10, UC 0x40, UO 0x80,
+/// UPE 0x800000.
+const LOCAL_FAILURE: u64 = 4 | 8 | 0x10 | 0x40 | 0x80 | 0x80_0000;
+/// Those that mean that there was none: LH 1, UH 2, UF 0x20, NR 0x100, NC 0x1000000.
+const UNREACHED: u64 = 1 | 2 | 0x20 | 0x100 | 0x100_0000;
 
 impl Outcome {
     /// Its name in metrics and JSON.
@@ -51,12 +56,13 @@ impl Outcome {
             Self::ServerError => "5xx",
             Self::LocalFailure => "local",
             Self::Abandoned => "abandoned",
+            Self::Unreached => "unreached",
         }
     }
 
     /// Counts against the subset.
     pub fn is_error(self) -> bool {
-        matches!(self, Self::ServerError | Self::LocalFailure)
+        matches!(self, Self::ServerError | Self::LocalFailure | Self::Unreached)
     }
 
     /// Of an HTTP request: its status, if there was one, and Envoy's response flags (asked for only when the status
@@ -64,6 +70,7 @@ impl Outcome {
     pub fn of_http(status: Option<u16>, flags: u64) -> Self {
         match status {
             Some(100..200) => Self::Informational,
+            _ if flags & UNREACHED != 0 => Self::Unreached,
             _ if flags & LOCAL_FAILURE != 0 => Self::LocalFailure,
             Some(200..300) => Self::Success,
             Some(300..400) => Self::Redirect,
@@ -77,6 +84,7 @@ impl Outcome {
     /// internal 13, unavailable 14 and data loss 15 blame the server.
     pub fn of_grpc(grpc_status: Option<u64>, flags: u64) -> Self {
         match grpc_status {
+            _ if flags & UNREACHED != 0 => Self::Unreached,
             _ if flags & LOCAL_FAILURE != 0 => Self::LocalFailure,
             Some(0) => Self::Success,
             Some(2 | 4 | 12 | 13 | 14 | 15) => Self::ServerError,

@@ -5,6 +5,7 @@
 //! * [`plan`]: steps, splits and policies, checked once.
 //! * [`deploy`]: the machine of a CanaryDeploy: its [`deploy::State`], and [`deploy::step`] from one to the next.
 //! * [`desired`]: what a state wants the world to be; effects are what the world lacks of that.
+//! * [`probe`]: the first requests for pods that had none.
 //! * [`command`]: what a person may say, and when.
 //! * [`trial`]: the smaller machine of a CanaryTest.
 //!
@@ -16,6 +17,7 @@ pub mod command;
 pub mod deploy;
 pub mod desired;
 pub mod plan;
+pub mod probe;
 pub mod trial;
 
 use crate::judge::Verdict;
@@ -115,6 +117,8 @@ pub struct Observation {
     pub splits: Vec<SplitSeen>,
     /// Of all evidence since the rollout began, at the step as it stands.
     pub verdict: Verdict,
+    /// While something is probed; `None`: no proxy that could tell.
+    pub reach: Option<probe::Reach>,
 }
 
 impl Observation {

@@ -120,6 +120,9 @@ pub(super) fn render(view: &View, colour: bool) -> String {
     out.push_str(
         &view.metrics.as_ref().map(|reading| evidence::metrics(&reading.judgment, colour)).unwrap_or_default(),
     );
+    if let Some(not_yet) = &view.not_yet {
+        let _ = writeln!(out, "  {:<9} {}", "Probe", text::paint(not_yet, Tone::Wait, colour));
+    }
     if let Some(why) = &view.why {
         let _ = writeln!(out, "  {:<9} {why}", "Back");
     }

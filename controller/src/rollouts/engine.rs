@@ -11,6 +11,7 @@ use super::{
     gates::{self, Gate, Gates},
     hands::Hands,
     machine::Machine,
+    reach::Probing,
     readings::Readings,
     record::{Record, Records},
     sight,
@@ -27,7 +28,7 @@ use crate::{
 use orders::Order;
 use sluicegate_core::{
     latency::Histogram,
-    rollout::{Observation, deploy::Phase, desired::Effect},
+    rollout::{Observation, desired::Effect, probe::Reach},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc, watch};
@@ -75,6 +76,9 @@ pub struct Engine {
     teller: Teller,
     readings: Readings,
     windows: Windows,
+    probing: Probing,
+    /// What the proxies say of the probe under way.
+    reach: Option<Reach>,
     /// Until then proxies may still be on their way back.
     returning: Option<Duration>,
     /// Of the object as it was when this turn began.
@@ -99,6 +103,8 @@ impl Engine {
             teller: Teller::new(Arc::clone(&wake)),
             readings: Readings::new(Arc::clone(&wake)),
             windows: Windows::default(),
+            probing: Probing::default(),
+            reach: None,
             name,
             tools,
             spec,
@@ -246,7 +252,7 @@ impl Engine {
         let inner = self.tools.context.lock();
         let splits = record.machine.splits().iter().map(|name| sight::split(&inner, name, expected)).collect();
         let [main, baseline, canary] = Role::ALL.map(|role| self.hands.pods.get(role).cloned());
-        Observation { main, baseline, canary, splits, verdict: record.machine.verdict() }
+        Observation { main, baseline, canary, splits, verdict: record.machine.verdict(), reach: self.reach }
     }
 
     /// Takes in what was counted and what metrics say.
@@ -278,6 +284,7 @@ impl Engine {
     async fn advance(&mut self) -> Result<(), String> {
         for _ in 0..PHASES {
             let Some(record) = &self.record else { return Ok(()) };
+            self.reach = self.probing.look(&self.tools.context, &record.machine);
             let (seen, before) = (self.seen(record), self.main_latencies(record));
             let wanted = self.spec.borrow().as_ref().map(|found| found.wanted.clone());
             let next = record.machine.step(wanted.as_ref(), &seen, &before, self.wall_ms());
@@ -298,10 +305,11 @@ impl Engine {
 
     /// Whether webhooks that are to be asked before this have said yes.
     fn may_pass(&mut self, next: &Machine) -> bool {
-        let (Some(record), Machine::CanaryDeploy { spec, state, .. }) = (&self.record, next) else { return true };
-        if state.phase == (Phase::Weigh { step: 0 }) && self.is_settling(&record.machine) {
+        let Some(record) = &self.record else { return true };
+        if next.probes().is_some() && record.machine.probes().is_none() && self.is_settling(&record.machine) {
             return false;
         }
+        let Machine::CanaryDeploy { spec, state, .. } = next else { return true };
         let Some((phase, step)) = gates::between(&record.machine, next) else { return true };
         let hooks = keep::hooks(spec, &self.tools.folder).filter(|hook| hook.phase == phase).collect();
         let version = state.rollout.as_ref().map_or_else(String::new, |rollout| rollout.version.clone());
@@ -313,9 +321,8 @@ impl Engine {
 
     /// Counts of what ran before may still be on their way, and are not to be taken for the new version's.
     fn is_settling(&self, machine: &Machine) -> bool {
-        let Machine::CanaryDeploy { state, .. } = machine else { return false };
         let report = self.tools.context.lock().hub.report_interval();
-        state.elapsed(self.wall_ms()) < (report + FLUSH).as_millis() as u64
+        self.wall_ms().saturating_sub(machine.entered()) < (report + FLUSH).as_millis() as u64
     }
 
     /// Makes the world what the state wants. What fails is tried again at the next turn.

@@ -56,6 +56,7 @@ pub fn between(before: &Machine, after: &Machine) -> Option<(WebhookPhase, Optio
             Some((WebhookPhase::BeforeStart, None))
         }
         (Phase::Scale { .. }, Phase::Weigh { step }) => Some((WebhookPhase::BeforeIncrease, Some(step))),
+        (Phase::Scale { .. }, Phase::Probe { .. }) => Some((WebhookPhase::BeforeIncrease, Some(0))),
         (Phase::Hold { step }, Phase::Update) => Some((WebhookPhase::BeforePromote, Some(step))),
         _ => None,
     }

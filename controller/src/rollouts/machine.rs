@@ -10,11 +10,12 @@ use sluicegate_core::{
     judge::{Verdict, evidence::Evidence},
     latency::Histogram,
     rollout::{
-        Observation, WHOLE,
+        Observation, Role, WHOLE,
         command::{Command, Refused},
-        deploy::{self, By, Phase, Why},
+        deploy::{self, Before, By, Phase, Why},
         desired::{Desired, Target},
         plan::{Plan, PlanError},
+        probe::Tries,
         trial,
     },
 };
@@ -137,9 +138,44 @@ impl Machine {
     pub fn waits_for_acks(&self) -> bool {
         match self {
             Self::CanaryDeploy { state, .. } => {
-                matches!(state.phase, Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return)
+                matches!(
+                    state.phase,
+                    Phase::Probe { .. } | Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return
+                )
             }
-            Self::CanaryTest { state, .. } => matches!(state.phase, trial::Phase::Weigh | trial::Phase::Drain),
+            Self::CanaryTest { state, .. } => {
+                matches!(state.phase, trial::Phase::Probe | trial::Phase::Weigh | trial::Phase::Drain)
+            }
+        }
+    }
+
+    /// When the probe under way began, and of whom it is; `None`: there is none.
+    pub fn probes(&self) -> Option<(u64, &'static [Role])> {
+        match self {
+            Self::CanaryDeploy { state, .. } => match state.phase {
+                Phase::Probe { before: Before::FirstStep } => Some((state.entered, &[Role::Canary, Role::Baseline])),
+                Phase::Probe { before: Before::Switch | Before::Return } => Some((state.entered, &[Role::Main])),
+                _ => None,
+            },
+            Self::CanaryTest { state, .. } => {
+                (state.phase == trial::Phase::Probe).then_some((state.entered, &[Role::Canary]))
+            }
+        }
+    }
+
+    /// Probes that said "not yet".
+    pub fn tries(&self) -> Option<&Tries> {
+        match self {
+            Self::CanaryDeploy { state, .. } => state.rollout.as_ref().map(|rollout| &rollout.tries),
+            Self::CanaryTest { state, .. } => Some(&state.tries),
+        }
+    }
+
+    /// When its phase began, Unix ms.
+    pub fn entered(&self) -> u64 {
+        match self {
+            Self::CanaryDeploy { state, .. } => state.entered,
+            Self::CanaryTest { state, .. } => state.entered,
         }
     }
 

@@ -1,6 +1,10 @@
 //! What the hub and the tally know of a rollout's splits.
 
-use crate::{context::Inner, hub::record::Spread, store};
+use crate::{
+    context::Inner,
+    hub::{proxy::Proxy, record::Spread},
+    store,
+};
 use sluicegate_core::{
     counts::Counts,
     rollout::{Role, SplitSeen, WHOLE, Weights},
@@ -61,15 +65,16 @@ pub fn counts<'a>(inner: &Inner, splits: impl Iterator<Item = &'a str>, role: Ro
     sum
 }
 
-/// Proxies that serve one of these splits, count, and have gone silent.
-pub fn missing<'a>(inner: &Inner, splits: impl Iterator<Item = &'a str>, now: Duration) -> u32 {
-    let splits: Vec<&str> = splits.collect();
-    let serves = |p: &&crate::hub::proxy::Proxy| {
-        let records = splits.iter().filter_map(|name| inner.hub.record(name).map(|r| (*name, r)));
-        p.lost.is_none() && p.abilities.counts && records.into_iter().any(|(name, r)| r.is_for(name, &p.subscription))
-    };
-    let silent = |p: &&crate::hub::proxy::Proxy| {
-        inner.tally.heard(p.id.epoch).is_none_or(|heard| now.saturating_sub(heard) > SILENT)
-    };
-    inner.hub.proxies().filter(serves).filter(silent).count() as u32
+/// Live proxies that serve one of these splits, and count.
+pub fn counting<'a>(inner: &'a Inner, splits: &'a [String]) -> impl Iterator<Item = &'a Proxy> {
+    inner.hub.proxies().filter(|p| {
+        let mut records = splits.iter().filter_map(|name| inner.hub.record(name).map(|r| (name, r)));
+        p.lost.is_none() && p.abilities.counts && records.any(|(name, r)| r.is_for(name, &p.subscription))
+    })
+}
+
+/// Of those, the ones that have gone silent.
+pub fn missing(inner: &Inner, splits: &[String], now: Duration) -> u32 {
+    let silent = |p: &&Proxy| inner.tally.heard(p.id.epoch).is_none_or(|heard| now.saturating_sub(heard) > SILENT);
+    counting(inner, splits).filter(silent).count() as u32
 }

@@ -5,7 +5,7 @@ use super::{
     machine::Machine,
     readings::Reading,
     record::Record,
-    words::{overdue, phase, reason, verdict, waits},
+    words::{not_yet, overdue, phase, reason, verdict, waits},
 };
 use crate::admin::model::Condition;
 use jiff::Timestamp;
@@ -68,6 +68,9 @@ pub struct View {
     pub waits: String,
     /// Why it was rolled back.
     pub why: Option<String>,
+    /// Probes that found pods the proxies do not reach yet, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_yet: Option<String>,
     /// What keeps it from going on.
     pub trouble: Option<String>,
     /// It is later than the plan has it, in one word for machines.
@@ -108,6 +111,7 @@ impl View {
         self.phase = phase(machine).to_owned();
         self.history = record.history.entries().cloned().collect();
         self.judgments.clone_from(&record.judgments);
+        self.not_yet = machine.tries().and_then(not_yet);
         for role in Role::ALL {
             let Some(w) = seen.workload(role).filter(|w| w.replicas > 0 || w.ready > 0) else { continue };
             let pods =
@@ -146,7 +150,13 @@ impl View {
                 self.version = Some(spec.version.clone());
                 self.waits = match state.phase {
                     trial::Phase::Off => "no canary: its weight is 0, or its time is over".to_owned(),
+                    trial::Phase::Scale if state.tries.failed > 0 => {
+                        format!("the proxies to reach the canary: {}", self.not_yet.as_deref().unwrap_or_default())
+                    }
                     trial::Phase::Scale | trial::Phase::Trim => format!("pods: {}", self.pods_in_words()),
+                    trial::Phase::Probe => {
+                        format!("the canary's first answers at every proxy; {}", self.acks_in_words())
+                    }
                     trial::Phase::Weigh | trial::Phase::Drain => self.acks_in_words(),
                     trial::Phase::On => "nothing: change its weight, or delete it".to_owned(),
                     trial::Phase::Clear => "the canary's pods to go".to_owned(),

@@ -39,7 +39,7 @@ impl Windows {
             let inner = context.lock();
             let names = || splits.iter().map(String::as_str);
             let counts = |role| sight::counts(&inner, names(), role);
-            (counts(Role::Canary), counts(Role::Baseline), sight::missing(&inner, names(), now))
+            (counts(Role::Canary), counts(Role::Baseline), sight::missing(&inner, splits, now))
         };
         let before = self.0.replace(Open { since: now, canary: canary.clone(), baseline: baseline.clone() })?;
         // Counts that went backwards begin a new series here.

@@ -6,8 +6,9 @@ use sluicegate_core::{
     judge::Verdict,
     rollout::{
         Weights,
-        deploy::{Phase, State, Why},
+        deploy::{Before, Phase, State, Why},
         plan::{Judge, percent},
+        probe::Tries,
         trial,
     },
 };
@@ -19,7 +20,13 @@ pub(super) fn waits(view: &View, state: &State, judge: Judge, hold: u64, reasons
     }
     match state.phase {
         Phase::Idle => format!("another version than {}", state.stable),
-        Phase::Scale { .. } | Phase::Update | Phase::Restore => format!("pods: {}", view.pods_in_words()),
+        Phase::Scale { .. } | Phase::Update | Phase::Restore => match (&state.rollout, &view.not_yet) {
+            (Some(rollout), Some(not_yet)) if rollout.tries.failed > 0 => {
+                format!("the proxies to reach the pods: {not_yet}")
+            }
+            _ => format!("pods: {}", view.pods_in_words()),
+        },
+        Phase::Probe { .. } => format!("the first answers of these pods at every proxy; {}", view.acks_in_words()),
         Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return => view.acks_in_words(),
         Phase::CleanUp | Phase::Clear => "canary and baseline to go".to_owned(),
         Phase::Watch => format!("the watch to end, or a person: `sluicegate rollback {name}`"),
@@ -46,7 +53,9 @@ pub(super) fn overdue(spec: &Deploy, state: &State, judge: Judge, hold: u64, now
         Phase::Scale { .. } | Phase::Update | Phase::CleanUp | Phase::Restore | Phase::Clear => {
             ("PodsNotReady", spec.deadline)
         }
-        Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return => ("NotAcked", spec.ack_timeout),
+        Phase::Probe { .. } | Phase::Weigh { .. } | Phase::Switch | Phase::Shed | Phase::Return => {
+            ("NotAcked", spec.ack_timeout)
+        }
         Phase::Hold { .. } if judge == Judge::Auto => ("Inconclusive", hold),
         _ => return None,
     };
@@ -83,6 +92,10 @@ pub fn moved(machine: &Machine) -> String {
     match state.phase {
         Phase::Idle => format!("nothing to do: main runs {}", state.stable),
         Phase::Scale { step: at } => format!("{}: pods of {version} get ready", step(at)),
+        Phase::Probe { before } => {
+            let whose = if before == Before::FirstStep { "canary and baseline" } else { "main" };
+            format!("a small weight finds out whether the proxies reach {whose}")
+        }
         Phase::Weigh { step: at } => format!("{}: its weights go to the proxies", step(at)),
         Phase::Hold { step: at } => format!("{}: all proxies run its weights; it is judged", step(at)),
         Phase::Update => format!("every step was good: main gets {version}"),
@@ -111,6 +124,7 @@ pub fn phase(machine: &Machine) -> &'static str {
         Machine::CanaryDeploy { state, .. } => match state.phase {
             Phase::Idle => "Idle",
             Phase::Scale { .. } => "Scale",
+            Phase::Probe { .. } => "Probe",
             Phase::Weigh { .. } => "Weigh",
             Phase::Hold { .. } => "Hold",
             Phase::Update => "Update",
@@ -128,6 +142,7 @@ pub fn phase(machine: &Machine) -> &'static str {
         Machine::CanaryTest { state, .. } => match state.phase {
             trial::Phase::Off => "Off",
             trial::Phase::Scale => "Scale",
+            trial::Phase::Probe => "Probe",
             trial::Phase::Weigh => "Weigh",
             trial::Phase::Trim => "Trim",
             trial::Phase::On => "On",
@@ -145,8 +160,20 @@ pub(super) fn reason(why: Why) -> &'static str {
         Why::Person => "a person said so",
         Why::Deadline => "pods did not get ready in time",
         Why::Acks => "proxies did not ack in time",
+        Why::Unreached => "proxies did not reach the pods in time",
         Why::Superseded => "another version is wanted",
         Why::Deleted => "it was deleted",
+    }
+}
+
+/// What became of probes so far; `None`: all went well.
+pub fn not_yet(tries: &Tries) -> Option<String> {
+    let requests = |n| if n == 1 { "1 request".to_owned() } else { format!("{n} requests") };
+    match (tries.failed, tries.unreached) {
+        (0, 0) => None,
+        (0, n) => Some(format!("{} found no pod while it was probed", requests(n))),
+        (1, n) => Some(format!("{} found none, so it is tried again", requests(n))),
+        (failed, n) => Some(format!("{} found none in {failed} tries, so it is tried again", requests(n))),
     }
 }
 

@@ -94,7 +94,7 @@ fn a_flood_of_names_is_cut_off_and_counted() {
 #[test]
 fn absurd_numbers_neither_panic_nor_wrap() {
     let mut tally = Tally::default();
-    let mut absurd = Counts { requests: u64::MAX, outcomes: [u64::MAX; 7], unobserved: u64::MAX, ..Counts::default() };
+    let mut absurd = Counts { requests: u64::MAX, outcomes: [u64::MAX; 8], unobserved: u64::MAX, ..Counts::default() };
     absurd.latency = Histogram(vec![(255, u64::MAX), (3, 0), (3, u64::MAX)]);
     for epoch in 0..3 {
         tally.take(report(epoch, u32::MAX, absurd.clone()), seconds(epoch));

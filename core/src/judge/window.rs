@@ -69,8 +69,9 @@ impl Tally {
         match criterion {
             Criterion::Errors(classes) => {
                 let of = |chosen: bool, outcome| if chosen { counts.outcome(outcome) } else { 0 };
-                let (server, local) =
-                    (of(classes.server, Outcome::ServerError), of(classes.local, Outcome::LocalFailure));
+                let server = of(classes.server, Outcome::ServerError);
+                let local =
+                    of(classes.local, Outcome::LocalFailure).saturating_add(of(classes.local, Outcome::Unreached));
                 Self {
                     requests: counts.observed().saturating_sub(counts.outcome(Outcome::Abandoned)),
                     bad: server.saturating_add(local).saturating_add(of(classes.client, Outcome::ClientError)),

@@ -1,251 +1,28 @@
 //! The machine of a CanaryDeploy.
 //!
 //! ```text
-//! Idle ─> Scale ─> Weigh ─> Hold ─┬─> (next step) Scale …
-//!                                 └─> Update ─> Switch ─> CleanUp ─> Watch ─> Promoted
-//! any of them but the last ─> (Shed) ─> Restore ─> Return ─> Clear ─> RolledBack
+//! Idle ─> Scale ─> (Probe) ─> Weigh ─> Hold ─┬─> (next step) Scale …
+//!                                            └─> Update ─> Probe ─> Switch ─> CleanUp ─> Watch ─> Promoted
+//! any of them but the last ─> (Shed) ─> Restore ─> (Probe) ─> Return ─> Clear ─> RolledBack
 //! ```
 //!
+//! Pods that had no traffic before are probed ([`super::probe`]); what is not reached yet goes back to the phase before.
 //! Pods are taken away only in `Scale` of a later step, in `CleanUp` and in `Clear`: each follows the ack of weights
 //! that no longer need them.
 
-use crate::judge::Verdict;
+mod state;
+
+pub use state::{Back, Before, By, Judged, Phase, Rollout, State, Why};
 
 use super::{
     Observation, Role, WHOLE, Weights,
-    desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
+    desired::Target,
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
+    probe::{self, Finding, PROBE, Tries},
 };
-use serde::{Deserialize, Serialize};
-
-/// Where a rollout is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Phase {
-    /// Nothing was rolled out yet.
-    Idle,
-    /// Pods for a step get ready, by the weights of the step before.
-    Scale {
-        /// Index of the step.
-        step: usize,
-    },
-    /// The weights of a step reach the proxies.
-    Weigh {
-        /// Index of the step.
-        step: usize,
-    },
-    /// The step is judged.
-    Hold {
-        /// Index of the step.
-        step: usize,
-    },
-    /// Main, without traffic, gets the new version.
-    Update,
-    /// All traffic goes to main.
-    Switch,
-    /// Canary and baseline go.
-    CleanUp,
-    /// Promoted, and looked at for a while.
-    Watch,
-    /// Done: main runs the new version.
-    Promoted,
-    /// The canary's share goes to pods of the old version.
-    Shed,
-    /// Main gets back all its pods and the old version.
-    Restore,
-    /// All traffic goes to main.
-    Return,
-    /// Canary and baseline go.
-    Clear,
-    /// Done: main runs the old version.
-    RolledBack,
-    /// Deleted, and everything is as it was.
-    Gone,
-}
-
-/// Why a rollout was rolled back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Why {
-    /// The evidence says fail.
-    Verdict,
-    /// A step's time was over without a verdict, and the plan says so.
-    Inconclusive,
-    /// A person.
-    Person,
-    /// Pods did not get ready in time.
-    Deadline,
-    /// Proxies did not ack in time.
-    Acks,
-    /// Another version is wanted.
-    Superseded,
-    /// The rollout was deleted.
-    Deleted,
-}
-
-/// A step that was found good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Judged {
-    /// Index of the step.
-    pub step: usize,
-    /// By whom.
-    pub by: By,
-}
-
-/// Who found a step good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum By {
-    /// The evidence.
-    Evidence,
-    /// A person.
-    Person,
-}
-
-/// The way back, fixed when it begins.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Back {
-    /// Why.
-    pub why: Why,
-    /// The phase it began in.
-    pub from: Phase,
-    /// Until main is restored.
-    pub weights: Vec<Weights>,
-    /// Main until it is restored; `None`: as it is.
-    pub main: Option<Target>,
-    /// Main has to be restored; otherwise it was never touched.
-    pub restore: bool,
-    /// Pods of the baseline on the way.
-    pub baseline: u32,
-    /// Pods of the canary on the way.
-    pub canary: u32,
-}
-
-/// One rollout of one version.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Rollout {
-    /// The version rolled out.
-    pub version: String,
-    /// Pods that carry everything: what main had at the start.
-    pub replicas: u32,
-    /// The steps that were found good, in order.
-    pub judged: Vec<Judged>,
-    /// A person said promote: the steps in between are left out.
-    pub hurry: bool,
-    /// A person said to go on although the evidence said fail.
-    pub overridden: bool,
-    /// The way back, once it was taken.
-    pub back: Option<Back>,
-}
-
-/// Everything that has to be remembered.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct State {
-    /// Where it is.
-    pub phase: Phase,
-    /// When it got there, Unix ms.
-    pub entered: u64,
-    /// Since when a person keeps it from going on, Unix ms.
-    pub paused: Option<u64>,
-    /// The version main runs outside of rollouts.
-    pub stable: String,
-    /// Rolled back, so it does not start again by itself.
-    pub rejected: Option<String>,
-    /// The rollout under way, or the last one.
-    pub rollout: Option<Rollout>,
-}
-
-impl Phase {
-    /// The step it belongs to.
-    pub fn step(self) -> Option<usize> {
-        match self {
-            Self::Scale { step } | Self::Weigh { step } | Self::Hold { step } => Some(step),
-            _ => None,
-        }
-    }
-
-    /// On the way to the new version.
-    pub fn is_forward(self) -> bool {
-        self.step().is_some() || self.is_promoting()
-    }
-
-    /// Main has, or gets, the new version.
-    pub fn is_promoting(self) -> bool {
-        matches!(self, Self::Update | Self::Switch | Self::CleanUp | Self::Watch)
-    }
-
-    /// On the way back.
-    pub fn is_back(self) -> bool {
-        matches!(self, Self::Shed | Self::Restore | Self::Return | Self::Clear)
-    }
-}
+use crate::judge::Verdict;
 
 impl State {
-    /// Nothing rolled out yet; main runs `stable`.
-    pub fn new(stable: String, now: u64) -> Self {
-        Self { phase: Phase::Idle, entered: now, paused: None, stable, rejected: None, rollout: None }
-    }
-
-    /// What there should be in this state.
-    pub fn desired(&self, plan: &Plan) -> Desired {
-        let all_main = || vec![Weights::MAIN; plan.splits().len()];
-        let resting =
-            |main| Desired { main, baseline: Some(Target::none()), canary: Some(Target::none()), weights: all_main() };
-        let Some(rollout) = &self.rollout else {
-            return if self.phase == Phase::Gone { Desired::default() } else { resting(None) };
-        };
-        let old = |replicas| Target { version: self.stable.clone(), replicas };
-        let new = |replicas| Target { version: rollout.version.clone(), replicas };
-        let at_step = |step: usize, weights| {
-            let small = canary_replicas(plan, rollout.replicas, step);
-            Desired {
-                main: main_replicas(plan, rollout.replicas, step).map(old),
-                baseline: Some(old(small)),
-                canary: Some(new(small)),
-                weights,
-            }
-        };
-        let returning = |main, weights| {
-            let (baseline, canary) = rollout.back.as_ref().map_or((0, 0), |b| (b.baseline, b.canary));
-            Desired { main, baseline: Some(old(baseline)), canary: Some(new(canary)), weights }
-        };
-        let back_weights = || rollout.back.as_ref().map_or_else(all_main, |b| b.weights.clone());
-        let restored = || rollout.back.as_ref().filter(|b| b.restore).map(|_| old(rollout.replicas));
-        match self.phase {
-            Phase::Scale { step: 0 } => at_step(0, all_main()),
-            Phase::Scale { step } => at_step(step, step_weights(plan, step.saturating_sub(1))),
-            Phase::Weigh { step } | Phase::Hold { step } => at_step(step, step_weights(plan, step)),
-            Phase::Update | Phase::Switch => {
-                let weights = if self.phase == Phase::Update { step_weights(plan, plan.last()) } else { all_main() };
-                Desired { main: Some(new(rollout.replicas)), ..at_step(plan.last(), weights) }
-            }
-            Phase::Shed => returning(rollout.back.as_ref().and_then(|b| b.main.clone()), back_weights()),
-            Phase::Restore => returning(restored(), back_weights()),
-            Phase::Return => returning(restored(), all_main()),
-            Phase::Idle | Phase::CleanUp | Phase::Watch | Phase::Promoted | Phase::Clear | Phase::RolledBack => {
-                resting(None)
-            }
-            Phase::Gone => Desired::default(),
-        }
-    }
-
-    /// Milliseconds since the phase began, without those of a pause.
-    pub fn elapsed(&self, now: u64) -> u64 {
-        self.paused.unwrap_or(now).saturating_sub(self.entered)
-    }
-
-    /// Who judges where it is now.
-    pub fn judge(&self, plan: &Plan) -> Judge {
-        match self.phase {
-            Phase::Watch => Judge::Auto,
-            phase => plan.step(phase.step().unwrap_or(plan.last())).judge,
-        }
-    }
-
-    pub(super) fn enter(&mut self, phase: Phase, now: u64) {
-        (self.phase, self.entered, self.paused) = (phase, now, None);
-    }
-
     /// Begins the way back.
     pub(super) fn roll_back(&mut self, plan: &Plan, why: Why, seen: &Observation, now: u64) {
         let desired = self.desired(plan);
@@ -279,6 +56,7 @@ impl State {
             baseline: if updated && shed { held.max(rollout.replicas) } else { held },
             canary: replicas(desired.canary),
         });
+        rollout.tries.reached();
         self.enter(if shed { Phase::Shed } else { Phase::Restore }, now);
     }
 
@@ -301,6 +79,7 @@ impl State {
             hurry: false,
             overridden: false,
             back: None,
+            tries: Tries::default(),
         });
         self.enter(Phase::Scale { step: 0 }, now);
     }
@@ -329,22 +108,71 @@ impl State {
     }
 
     fn weighed(&mut self, plan: &Plan, next: Phase, seen: &Observation, now: u64) {
-        let late = self.elapsed(now) >= plan.policy.ack_timeout;
-        let published = || {
-            let wanted = self.desired(plan).weights;
-            wanted.iter().zip(&seen.splits).all(|(w, s)| s.weights == Some(*w))
-        };
-        if self.desired(plan).weights_met(seen) || (late && plan.policy.acks == AckPolicy::Proceed && published()) {
+        if self.is_weighed(plan, seen, now) {
             self.enter(next, now);
-        } else if late && plan.policy.acks == AckPolicy::Rollback && self.phase.is_forward() {
+        } else if self.is_too_late_for_acks(plan, now) {
             self.roll_back(plan, Why::Acks, seen, now);
         }
     }
 
-    /// Goes on when the pods of these groups are there.
+    /// All proxies run the weights, or those that do not are not waited for.
+    fn is_weighed(&self, plan: &Plan, seen: &Observation, now: u64) -> bool {
+        let desired = self.desired(plan);
+        let published = || desired.weights.iter().zip(&seen.splits).all(|(w, s)| s.weights == Some(*w));
+        let late = self.elapsed(now) >= plan.policy.ack_timeout;
+        desired.weights_met(seen) || (late && plan.policy.acks == AckPolicy::Proceed && published())
+    }
+
+    fn is_too_late_for_acks(&self, plan: &Plan, now: u64) -> bool {
+        let late = self.elapsed(now) >= plan.policy.ack_timeout;
+        late && plan.policy.acks == AckPolicy::Rollback && self.phase.is_forward()
+    }
+
+    /// Goes on when the proxies reach the pods, and back a phase when they do not yet.
+    fn probed(&mut self, plan: &Plan, before: Before, seen: &Observation, now: u64) {
+        let (behind, ahead) = match before {
+            Before::FirstStep => (Phase::Scale { step: 0 }, Phase::Weigh { step: 0 }),
+            Before::Switch => (Phase::Update, Phase::Switch),
+            Before::Return => (Phase::Restore, Phase::Return),
+        };
+        let finding = probe::find(seen, self.is_weighed(plan, seen, now), self.elapsed(now));
+        let (began, late) = (self.entered, self.is_too_late_for_acks(plan, now));
+        let forward = self.phase.is_forward();
+        let Some(rollout) = &mut self.rollout else { return };
+        match finding {
+            Finding::Reached => {
+                rollout.tries.reached();
+                self.enter(ahead, now);
+            }
+            Finding::NotYet(unreached) => {
+                rollout.tries.not_yet(unreached, began);
+                let lasted = now.saturating_sub(rollout.tries.since);
+                match forward && lasted >= plan.policy.deadline {
+                    true => self.roll_back(plan, Why::Unreached, seen, now),
+                    false => self.enter(behind, now),
+                }
+            }
+            Finding::Open if late => self.roll_back(plan, Why::Acks, seen, now),
+            Finding::Open => {}
+        }
+    }
+
+    /// Main has, or may have, pods of its own that no proxy has sent anything to.
+    fn is_main_to_be_probed(&self) -> bool {
+        let back = self.rollout.as_ref().and_then(|rollout| rollout.back.as_ref());
+        back.is_some_and(|b| b.from.is_promoting() && b.weights.iter().any(|w| w.main <= PROBE))
+    }
+
+    /// Goes on when the pods of these groups are there; after a probe that failed, when it is over for all proxies and
+    /// the pods were left alone for a while.
     fn scaled(&mut self, plan: &Plan, roles: &[Role], next: Phase, seen: &Observation, now: u64) {
+        let tries = self.rollout.as_ref().map_or_else(Tries::default, |rollout| rollout.tries.clone());
         if self.desired(plan).pods_met(roles, seen) {
-            self.enter(next, now);
+            if tries.failed == 0 || (self.is_weighed(plan, seen, now) && self.elapsed(now) >= tries.wait()) {
+                self.enter(next, now);
+            } else if self.is_too_late_for_acks(plan, now) {
+                self.roll_back(plan, Why::Acks, seen, now);
+            }
         } else if self.elapsed(now) >= plan.policy.deadline && self.phase.is_forward() && self.phase != Phase::CleanUp {
             self.roll_back(plan, Why::Deadline, seen, now);
         }
@@ -383,15 +211,22 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
                 next.enter(Phase::Gone, now);
             }
         },
+        Phase::Scale { step: 0 } => {
+            next.scaled(plan, &Role::ALL, Phase::Probe { before: Before::FirstStep }, seen, now)
+        }
         Phase::Scale { step } => next.scaled(plan, &Role::ALL, Phase::Weigh { step }, seen, now),
+        Phase::Probe { before } => next.probed(plan, before, seen, now),
         Phase::Weigh { step } => next.weighed(plan, Phase::Hold { step }, seen, now),
         Phase::Hold { step } => next.hold(plan, step, seen, now),
         // A canary that falls ill now must not keep main from being updated or restored.
-        Phase::Update => next.scaled(plan, &[Role::Main], Phase::Switch, seen, now),
+        Phase::Update => next.scaled(plan, &[Role::Main], Phase::Probe { before: Before::Switch }, seen, now),
         Phase::Switch => next.weighed(plan, Phase::CleanUp, seen, now),
         Phase::CleanUp => next.scaled(plan, &Role::ALL, Phase::Watch, seen, now),
         Phase::Watch if state.elapsed(now) >= plan.policy.watch => next.promoted(now),
         Phase::Shed => next.weighed(plan, Phase::Restore, seen, now),
+        Phase::Restore if state.is_main_to_be_probed() => {
+            next.scaled(plan, &[Role::Main], Phase::Probe { before: Before::Return }, seen, now);
+        }
         Phase::Restore => next.scaled(plan, &[Role::Main], Phase::Return, seen, now),
         Phase::Return => next.weighed(plan, Phase::Clear, seen, now),
         Phase::Clear if next.desired(plan).pods_met(&Role::ALL, seen) => {

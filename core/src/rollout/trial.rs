@@ -1,7 +1,7 @@
 //! The machine of a CanaryTest: main and canary, weight and pods by hand, at any time.
 //!
 //! ```text
-//! Off ─> Scale ─> Weigh ─> Trim ─> On ─> (changed) Scale …
+//! Off ─> Scale ─> (Probe) ─> Weigh ─> Trim ─> On ─> (changed) Scale …
 //! any ─> Drain ─> Clear ─> Off, or Gone when it was deleted
 //! ```
 //!
@@ -10,6 +10,7 @@
 use super::{
     Observation, Role, Weights,
     desired::{Desired, Target},
+    probe::{self, Finding, PROBE, Tries},
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ pub enum Phase {
     Off,
     /// Pods get ready.
     Scale,
+    /// A small weight finds out whether the proxies reach the pods.
+    Probe,
     /// The weight reaches the proxies.
     Weigh,
     /// Pods that are too many go.
@@ -63,12 +66,16 @@ pub struct State {
     pub since: Option<u64>,
     /// What ended by its duration, so that it does not begin again by itself.
     pub over: Option<Wanted>,
+    /// Probes that said "not yet".
+    #[serde(default)]
+    pub tries: Tries,
 }
 
 impl State {
     /// No canary yet.
     pub fn new(now: u64) -> Self {
-        Self { phase: Phase::Off, entered: now, canary: Target::none(), weight: 0, since: None, over: None }
+        let (canary, tries) = (Target::none(), Tries::default());
+        Self { phase: Phase::Off, entered: now, canary, weight: 0, since: None, over: None, tries }
     }
 
     /// What there should be, for so many splits.
@@ -86,6 +93,7 @@ impl State {
 
     fn drain(&mut self, now: u64) {
         self.weight = 0;
+        self.tries.reached();
         self.enter(Phase::Drain, now);
     }
 }
@@ -126,8 +134,29 @@ pub fn step(wanted: Option<&Wanted>, state: &State, seen: &Observation, now: u64
         }
         Phase::Scale if on.replicas > state.canary.replicas => next.canary.replicas = on.replicas,
         Phase::Scale if desired.pods_met(&[Role::Canary], seen) => {
-            next.weight = on.weight;
-            next.enter(Phase::Weigh, now);
+            if state.weight > 0 {
+                next.weight = on.weight;
+                next.enter(Phase::Weigh, now);
+            } else if now.saturating_sub(state.entered) >= state.tries.wait() {
+                next.weight = on.weight.min(PROBE);
+                next.enter(Phase::Probe, now);
+            }
+        }
+        Phase::Probe => {
+            let met = !seen.splits.is_empty() && desired.weights_met(seen);
+            match probe::find(seen, met, now.saturating_sub(state.entered)) {
+                Finding::Open => {}
+                Finding::NotYet(unreached) => {
+                    next.tries.not_yet(unreached, state.entered);
+                    next.weight = 0;
+                    next.enter(Phase::Scale, now);
+                }
+                Finding::Reached => {
+                    next.tries.reached();
+                    next.weight = on.weight;
+                    next.enter(Phase::Weigh, now);
+                }
+            }
         }
         // More weight than these pods were made for, or more pods: they come first.
         Phase::Weigh if on.replicas > state.canary.replicas => {

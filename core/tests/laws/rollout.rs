@@ -11,6 +11,7 @@ use sluicegate_core::rollout::{
     deploy::{Phase, State, step},
     desired::{Effect, replicas, step_weights},
     plan::{AckPolicy, Inconclusive, Judge, Plan, Policy, RollbackOrder, SplitSteps, Step},
+    probe::{PROBE, Reach},
 };
 use std::collections::{HashSet, VecDeque};
 
@@ -22,9 +23,11 @@ const LATE: u64 = 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct World {
     pods: [Workload; 3],
-    /// Per split: what is published, what some live proxy may still run, newest last.
+    /// Per split: what is published, what some live proxy may still run, sorted.
     published: Vec<Weights>,
     running: Vec<Vec<Weights>>,
+    /// Whether it matters which old weights a proxy runs; otherwise one of them stands for all.
+    exact: bool,
     wanted: Option<&'static str>,
 }
 
@@ -39,13 +42,15 @@ fn at(role: Role) -> usize {
 }
 
 impl World {
-    fn new(splits: usize) -> Self {
+    fn new(plan: &Plan) -> Self {
+        let splits = plan.splits().len();
         let main = Workload { version: "v1".into(), replicas: FULL, ready: FULL, settled: true, trouble: None };
         let none = Workload { settled: true, ..Workload::default() };
         Self {
             pods: [main, none.clone(), none],
             published: vec![Weights::MAIN; splits],
             running: vec![vec![Weights::MAIN]; splits],
+            exact: plan.policy.acks != AckPolicy::Proceed,
             wanted: Some("v2"),
         }
     }
@@ -57,7 +62,7 @@ impl World {
             acked: running.as_slice() == [*published],
         };
         let splits = self.published.iter().zip(&self.running).map(split).collect();
-        Observation { main, baseline, canary, splits, verdict }
+        Observation { main, baseline, canary, splits, verdict, reach: Some(Reach { proved: true, unreached: 0 }) }
     }
 
     fn carry_out(&mut self, effect: &Effect) {
@@ -74,7 +79,11 @@ impl World {
             Effect::Weigh { split, weights } => {
                 self.published[*split] = *weights;
                 self.running[*split].retain(|w| w != weights);
+                if !self.exact {
+                    self.running[*split].truncate(1);
+                }
                 self.running[*split].push(*weights);
+                self.running[*split].sort_by_key(|w| (w.canary, w.main));
             }
         }
     }
@@ -90,6 +99,10 @@ impl World {
 fn timeless(mut state: State) -> State {
     state.entered = 0;
     state.paused = state.paused.map(|_| 0);
+    if let Some(rollout) = &mut state.rollout {
+        let tries = &mut rollout.tries;
+        (tries.failed, tries.since, tries.unreached) = (tries.failed.min(1), 0, 0);
+    }
     state
 }
 
@@ -109,6 +122,10 @@ fn commands() -> Vec<Command> {
 
 const VERDICTS: [Verdict; 3] = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive];
 
+/// What proxies may say of a probe, but for that it is proved.
+const REACHES: [Option<Reach>; 3] =
+    [None, Some(Reach { proved: false, unreached: 0 }), Some(Reach { proved: true, unreached: 1 })];
+
 /// Everything that can happen next.
 fn successors(plan: &Plan, node: &Node) -> Vec<Node> {
     let mut next = Vec::new();
@@ -125,6 +142,9 @@ fn successors(plan: &Plan, node: &Node) -> Vec<Node> {
             // Pods that could not be looked at.
             let blind = Observation { main: None, baseline: None, canary: None, ..seen.clone() };
             with_state(step(plan, node.world.wanted, &node.state, &blind, now));
+            for reach in REACHES.into_iter().filter(|_| matches!(node.state.phase, Phase::Probe { .. })) {
+                with_state(step(plan, node.world.wanted, &node.state, &Observation { reach, ..seen.clone() }, now));
+            }
         }
         for command in commands() {
             if let Ok(state) = node.state.command(plan, command, None, &seen, 0) {
@@ -177,7 +197,9 @@ fn check(plan: &Plan, node: &Node) {
         assert_eq!(weights.canary + weights.main + weights.baseline, WHOLE, "{node:#?}");
         let planned = (0..plan.steps().len()).any(|s| step_weights(plan, s)[split] == *weights);
         let back = back.is_some_and(|b| b.weights[split] == *weights);
-        assert!(*weights == Weights::MAIN || planned || back, "weights that no plan has: {node:#?}");
+        let probe = *weights == Weights::of_step(step_weights(plan, 0)[split].canary.min(PROBE))
+            || (weights.main == PROBE && weights.canary + weights.baseline == WHOLE - PROBE);
+        assert!(*weights == Weights::MAIN || planned || back || probe, "weights that no plan has: {node:#?}");
         assert!(!planned || weights.canary == weights.baseline, "{node:#?}");
     }
     let desired = state.desired(plan);
@@ -264,7 +286,7 @@ fn check_ends(plan: &Plan, node: &Node, known: &mut HashSet<Node>) -> Phase {
 }
 
 fn explore(plan: &Plan) -> Explored {
-    let first = Node { state: State::new("v1".into(), 0), world: World::new(plan.splits().len()) };
+    let first = Node { state: State::new("v1".into(), 0), world: World::new(plan) };
     let mut seen = HashSet::from([first.clone()]);
     let mut queue = VecDeque::from([first]);
     let (mut edges, mut ends, mut ending) = (0, HashSet::new(), HashSet::new());
@@ -320,7 +342,7 @@ fn long_walks_with_two_splits_and_four_steps_keep_the_promises() {
     let plan = plan(&[1, 10, 25, 50], &lists, Judge::Auto, POLICY);
     let (mut random, mut ending, mut ends) = (0x51_u64, HashSet::new(), HashSet::new());
     for _ in 0..400 {
-        let mut node = Node { state: State::new("v1".into(), 0), world: World::new(2) };
+        let mut node = Node { state: State::new("v1".into(), 0), world: World::new(&plan) };
         for _ in 0..150 {
             check(&plan, &node);
             ends.insert(check_ends(&plan, &node, &mut ending));

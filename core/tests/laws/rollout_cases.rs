@@ -4,9 +4,10 @@ use sluicegate_core::judge::Verdict;
 use sluicegate_core::rollout::{
     Observation, SplitSeen, Weights, Workload,
     command::{Command, Refused},
-    deploy::{Phase, State, Why, step},
+    deploy::{Before, Phase, State, Why, step},
     desired::Target,
     plan::{AckPolicy, Inconclusive, Judge, Plan, PlanError, Policy, RollbackOrder, SplitSteps, Step, percent},
+    probe::{PATIENCE, Reach},
     trial,
 };
 
@@ -44,6 +45,7 @@ impl Kind {
             canary: Some(none),
             splits: vec![SplitSeen { weights: Some(Weights::MAIN), acked: true }; plan.splits().len()],
             verdict: Verdict::Inconclusive,
+            reach: None,
         };
         Self { plan, state: State::new("v1".into(), 0), seen, wanted: Some("v2"), now: 0 }
     }
@@ -249,18 +251,21 @@ fn promote_leaves_out_the_steps_in_between_and_never_the_acks() {
 
 #[test]
 fn without_a_single_proxy_that_acked_nothing_advances_and_the_policy_decides_how_long() {
-    for (acks, end) in [
-        (AckPolicy::Hold, Phase::Weigh { step: 0 }),
-        (AckPolicy::Proceed, Phase::Hold { step: 0 }),
-        (AckPolicy::Rollback, Phase::Return),
-    ] {
+    let probe = Phase::Probe { before: Before::FirstStep };
+    for (acks, end) in
+        [(AckPolicy::Hold, probe), (AckPolicy::Proceed, Phase::Hold { step: 0 }), (AckPolicy::Rollback, Phase::Return)]
+    {
         let mut world = Kind::new(build(&[50.0], Judge::Manual, Policy { acks, ..POLICY }).unwrap(), 3);
         world.seen.splits[0].acked = false;
-        assert_eq!(world.settle(), Phase::Weigh { step: 0 });
+        assert_eq!(world.settle(), probe);
         world.now = 29_999;
-        assert_eq!(world.settle(), Phase::Weigh { step: 0 });
+        assert_eq!(world.settle(), probe);
         world.now = 30_000;
-        let reached = world.settle();
+        let mut reached = world.settle();
+        if reached == (Phase::Weigh { step: 0 }) {
+            world.now = 60_000;
+            reached = world.settle();
+        }
         assert!(reached == end || reached == Phase::Shed && acks == AckPolicy::Rollback, "{acks:?}: {reached:?}");
     }
 }
@@ -369,4 +374,101 @@ fn a_canary_test_keeps_its_pods_until_all_proxies_acked_that_they_get_nothing() 
     seen.splits[0].acked = true;
     run_trial(None, &mut state, &mut seen, 1_000_000);
     assert_eq!(state.phase, trial::Phase::Gone);
+}
+
+fn reach(proved: bool, unreached: u64) -> Option<Reach> {
+    Some(Reach { proved, unreached })
+}
+
+#[test]
+fn pods_that_no_proxy_reaches_yet_get_their_weight_only_when_they_are_reached() {
+    let mut world = kind(&[10.0, 50.0], Judge::Auto);
+    let probe = Phase::Probe { before: Before::FirstStep };
+    world.seen.reach = reach(false, 0);
+    assert_eq!(world.settle(), probe);
+    assert_eq!(world.seen.splits[0].weights, Some(Weights::of_step(1_000)));
+    // Two requests find no pod: it is not the version's fault.
+    world.seen.reach = reach(false, 2);
+    assert!(world.step());
+    world.obey();
+    assert_eq!((world.state.phase, world.seen.splits[0].weights), (Phase::Scale { step: 0 }, Some(Weights::MAIN)));
+    world.seen.reach = reach(false, 0);
+    world.now = 3_999;
+    assert_eq!(world.settle(), Phase::Scale { step: 0 }, "the pods are left alone for a while");
+    world.now = 4_000;
+    assert_eq!(world.settle(), probe);
+    world.seen.reach = reach(true, 0);
+    assert_eq!(world.settle(), Phase::Hold { step: 0 });
+    let tries = world.state.rollout.as_ref().unwrap().tries.clone();
+    assert_eq!((tries.failed, tries.unreached), (0, 2));
+}
+
+#[test]
+fn a_probe_without_requests_is_taken_for_good_after_a_while_and_without_counting_proxies_at_once() {
+    let mut world = kind(&[0.5, 50.0], Judge::Auto);
+    world.seen.reach = reach(false, 0);
+    world.settle();
+    assert_eq!(world.seen.splits[0].weights, Some(Weights::of_step(500)), "never more than the step");
+    world.now = PATIENCE - 1;
+    assert_eq!(world.settle(), Phase::Probe { before: Before::FirstStep });
+    world.now = PATIENCE;
+    assert_eq!(world.settle(), Phase::Hold { step: 0 });
+    let mut world = kind(&[10.0, 50.0], Judge::Auto);
+    assert_eq!(world.settle(), Phase::Hold { step: 0 });
+}
+
+#[test]
+fn pods_that_are_never_reached_end_in_rollback_at_the_deadline() {
+    let mut world = kind(&[10.0, 50.0], Judge::Auto);
+    let mut tries = 0;
+    world.seen.reach = reach(false, 0);
+    while world.settle() != Phase::RolledBack {
+        match world.state.phase {
+            Phase::Probe { .. } => {
+                (world.seen.reach, tries) = (reach(false, 1), tries + 1);
+                world.step();
+                world.seen.reach = reach(false, 0);
+            }
+            _ => world.now += 1_000,
+        }
+    }
+    assert_eq!(world.state.rollout.unwrap().back.unwrap().why, Why::Unreached);
+    assert!((15..40).contains(&tries) && world.now >= 600_000, "{tries} tries in {} ms", world.now);
+}
+
+#[test]
+fn main_is_probed_before_it_gets_all_the_traffic_back_in_either_version() {
+    let mut world = kind(&[50.0], Judge::Manual);
+    world.settle();
+    world.seen.reach = reach(false, 0);
+    world.say(Command::Continue { over_fail: false }).unwrap();
+    assert_eq!(world.settle(), Phase::Probe { before: Before::Switch });
+    let lent = Weights { canary: 49_500, main: 1_000, baseline: 49_500 };
+    assert_eq!(world.seen.splits[0].weights, Some(lent));
+    world.seen.reach = reach(false, 1);
+    assert!(world.step());
+    assert_eq!(world.state.phase, Phase::Update);
+    // The old version comes back to main: the proxies have to find these pods anew.
+    world.seen.reach = reach(false, 0);
+    world.say(Command::Rollback).unwrap();
+    assert_eq!(world.settle(), Phase::Probe { before: Before::Return });
+    assert_eq!(world.seen.splits[0].weights, Some(Weights { canary: 0, main: 1_000, baseline: 99_000 }));
+    world.seen.reach = reach(true, 0);
+    assert_eq!(world.settle(), Phase::RolledBack);
+}
+
+#[test]
+fn a_test_gives_its_canary_a_weight_only_when_it_is_reached() {
+    let wanted = trial::Wanted { version: "v2".into(), weight: 30_000, replicas: 2, duration: None };
+    let mut seen = kind(&[50.0], Judge::Auto).seen;
+    let mut state = trial::State::new(0);
+    seen.reach = reach(false, 0);
+    run_trial(Some(&wanted), &mut state, &mut seen, 0);
+    assert_eq!((state.phase, state.weight), (trial::Phase::Probe, 1_000));
+    seen.reach = reach(false, 1);
+    state = trial::step(Some(&wanted), &state, &seen, 0);
+    assert_eq!((state.phase, state.weight, state.tries.failed), (trial::Phase::Scale, 0, 1));
+    seen.reach = reach(true, 0);
+    run_trial(Some(&wanted), &mut state, &mut seen, 4_000);
+    assert_eq!((state.phase, state.weight), (trial::Phase::On, 30_000));
 }

@@ -42,6 +42,8 @@ struct Shared {
     stopped: AtomicBool,
     /// Image and what is wrong with it.
     habits: Mutex<Vec<(String, Habits)>>,
+    /// Roles whose pods Envoy is not told of now.
+    held: Mutex<BTreeSet<String>>,
     /// By role, the pods that Envoy was told of.
     told: Mutex<BTreeMap<&'static str, BTreeSet<String>>>,
 }
@@ -70,6 +72,7 @@ impl Endpoints {
             dir: files,
             stopped: AtomicBool::new(false),
             habits: Mutex::default(),
+            held: Mutex::default(),
             told: Mutex::default(),
         });
         ROLES.iter().try_for_each(|role| shared.tell(role, &[]))?;
@@ -89,6 +92,16 @@ impl Endpoints {
     /// From now on pods with this image that get ready have this wrong with them.
     pub fn spoil(&self, image: &str, habits: Habits) {
         lock(&self.shared.habits).push((image.to_owned(), habits));
+    }
+
+    /// From now on Envoy is not told of what becomes of the pods of a role, as by a control plane that is slow.
+    pub fn hold_back(&self, role: &str) {
+        lock(&self.shared.held).insert(role.to_owned());
+    }
+
+    /// Envoy is told of all of them again.
+    pub fn catch_up(&self) {
+        lock(&self.shared.held).clear();
     }
 
     /// The pods of a role that Envoy was told of last.
@@ -141,7 +154,7 @@ impl Shared {
         for (role, pods) in &wanted {
             let running: Vec<_> = pods.iter().filter_map(|pod| servers.running.get_key_value(pod)).collect();
             let names = running.iter().map(|(pod, _)| (*pod).clone()).collect();
-            if lock(&self.told).get(role) != Some(&names) {
+            if !lock(&self.held).contains(*role) && lock(&self.told).get(role) != Some(&names) {
                 self.tell(role, &running)?;
                 lock(&self.told).insert(role, names);
             }

@@ -2,6 +2,7 @@
 //! may do what the chart's role says, and no more.
 
 mod founding;
+mod lag;
 mod replicas;
 mod rollouts;
 mod splits;

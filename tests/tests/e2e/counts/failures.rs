@@ -81,9 +81,9 @@ fn failures_without_an_answer_are_local_and_those_of_the_application_its_own() -
 
 /// Subset, target, the status the client sees (0: it leaves), the outcome that is counted.
 const CASES: [(&str, &str, u16, &str); 10] = [
-    ("empty", "/", 503, "local"),
-    ("refused", "/", 503, "local"),
-    ("missing", "/", 503, "local"),
+    ("empty", "/", 503, "unreached"),
+    ("refused", "/", 503, "unreached"),
+    ("missing", "/", 503, "unreached"),
     ("slow", "/?hang=1", 504, "local"),
     ("reset", "/?reset=headers", 503, "local"),
     ("own-503", "/?status=503", 503, "5xx"),

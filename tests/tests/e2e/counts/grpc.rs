@@ -49,13 +49,13 @@ fn grpc_calls_are_judged_by_their_grpc_status() -> Result<()> {
         let sum = |outcome: &str| {
             ["v1", "v2"].iter().map(|s| books.outcomes(s).get(outcome).copied().unwrap_or(0)).sum::<u64>()
         };
-        let local = books.outcomes("v3");
+        let unreached = books.outcomes("v3");
         let main = (books.requests("v1") + books.requests("v2")).saturating_sub(2 * STATUSES.len() as u64);
         let right = sum("5xx") == expected("5xx")
             && sum("4xx") == expected("4xx")
             && sum("2xx") == expected("2xx") + main
-            && local.len() == 1
-            && local.contains_key("local")
+            && unreached.len() == 1
+            && unreached.contains_key("unreached")
             && books.total() == 2 * STATUSES.len() as u64 + 6;
         if right { Ok(()) } else { Err(format!("{books:?}")) }
     })
