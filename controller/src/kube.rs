@@ -15,6 +15,7 @@
 
 pub(crate) mod app;
 pub mod cluster;
+pub mod events;
 pub mod fit;
 pub mod lease;
 pub mod records;

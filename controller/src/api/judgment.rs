@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name":"Verdict","type":"string","jsonPath":".spec.verdict"}"#,
     printcolumn = r#"{"name":"Decision","type":"string","jsonPath":".spec.decision"}"#,
     printcolumn = r#"{"name":"By","type":"string","jsonPath":".spec.by"}"#,
+    printcolumn = r#"{"name":"Applied","type":"string","jsonPath":".status.conditions[?(@.type==\"Applied\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -49,7 +50,7 @@ pub struct JudgmentSpec {
     /// Why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Continue even though the evidence says fail.
+    /// Continue, or promote, even though the evidence says fail.
     #[serde(default, rename = "override", skip_serializing_if = "Option::is_none")]
     pub over_fail: Option<bool>,
     /// What the evidence says. The controller writes this.
@@ -69,6 +70,8 @@ pub enum DecisionKind {
     Continue,
     /// Take the canary off.
     Rollback,
+    /// Go to the last step and promote, leaving out the judgments in between.
+    Promote,
 }
 
 /// What the evidence says.

@@ -214,7 +214,7 @@ pub(super) const QUERY: [Rule; 1] = [say(
 pub(super) const JUDGMENT: [Rule; 6] = [
     say(
         "has(self.verdict) || has(self.decision)",
-        "the decision is missing; write decision: continue, or decision: rollback",
+        "the decision is missing; write decision: continue, promote or rollback",
     ),
     say(
         "has(self.verdict) || !has(self.decision) || (has(self.by) && self.by.trim().size() > 0)",
@@ -227,7 +227,7 @@ pub(super) const JUDGMENT: [Rule; 6] = [
     .at(".override"),
     say(
         "!(has(self.override) && self.override && has(self.decision) && self.decision == 'rollback')",
-        "override goes with decision: continue; nothing keeps you from rolling back",
+        "override goes with continue and promote; nothing keeps you from rolling back",
     )
     .at(".override"),
     say("has(self.verdict) || !has(self.evidence)", "evidence goes with a verdict; say why you decided so in reason")

@@ -2,6 +2,7 @@
 
 use super::{
     cluster::{self, Cluster, Kind},
+    events,
     lease::{Election, Fence, Standing},
     records::KubeRecords,
     report,
@@ -56,7 +57,7 @@ pub(crate) async fn start(
     // The port is this process's alone, so a restart is itself again and need not wait for its own lease to run out.
     let identity = format!("{}_{}", host.unwrap_or_default().trim(), place.proxy.port());
     let address = std::env::var("POD_IP").map_or_else(|_| place.proxy.to_string(), |ip| join(&ip, place.proxy.port()));
-    let election = Election::new(client.clone(), &home, identity, address, fence.clone());
+    let election = Election::new(client.clone(), &home, identity.clone(), address, fence.clone());
     let cluster = Cluster::new(client, place.namespace, fence);
     let (told, noticed) = mpsc::channel(NOTICED);
     for kind in Kind::ALL.into_iter().chain([Kind::Deployment]) {
@@ -70,7 +71,8 @@ pub(crate) async fn start(
         lead(context.clone(), Handle(commands), KubeRecords::new(cluster.clone()), keeper, desks, standing.clone());
     let rest = vec![
         tokio::spawn(lead),
-        tokio::spawn(report::run(cluster, context.clone())),
+        tokio::spawn(report::run(cluster.clone(), context.clone())),
+        tokio::spawn(events::run(cluster, context.clone(), identity)),
         tokio::spawn(election.run(context.closing())),
     ];
     Ok(Work { store: tokio::spawn(store), rest, standing: Some(standing) })

@@ -199,7 +199,8 @@ impl KubeRecords {
         let decision = text("decision").map(str::to_lowercase).unwrap_or_default();
         let decision = match decision.as_str() {
             back if back.starts_with("rollback") => "rollback",
-            on if on.starts_with("continue") || on.starts_with("promote") => "continue",
+            on if on.starts_with("continue") => "continue",
+            on if on.starts_with("promote") => "promote",
             // To pause and to resume is no judgment on a step.
             _ => return Ok(()),
         };

@@ -314,8 +314,10 @@ impl Engine {
         let hooks = keep::hooks(spec, &self.tools.folder).filter(|hook| hook.phase == phase).collect();
         let version = state.rollout.as_ref().map_or_else(String::new, |rollout| rollout.version.clone());
         let gate = Gate { phase, step, version, run: keep::run(record, next) };
+        // Who is asked about a step is told its weights, not those of the probe before it.
+        let next = next.past_probe();
         let event =
-            |attempt| keep::event(&self.name, record, next, phase, attempt, self.tools.context.clock.now().wall);
+            |attempt| keep::event(&self.name, record, &next, phase, attempt, self.tools.context.clock.now().wall);
         self.gates.pass(&gate, hooks, event, self.tools.context.clock.now().at)
     }
 

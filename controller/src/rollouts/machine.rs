@@ -163,6 +163,17 @@ impl Machine {
         }
     }
 
+    /// The same, with the first step's probe behind it.
+    pub fn past_probe(&self) -> Self {
+        let mut next = self.clone();
+        if let Self::CanaryDeploy { state, .. } = &mut next
+            && state.phase == (Phase::Probe { before: Before::FirstStep })
+        {
+            state.phase = Phase::Weigh { step: 0 };
+        }
+        next
+    }
+
     /// Probes that said "not yet".
     pub fn tries(&self) -> Option<&Tries> {
         match self {

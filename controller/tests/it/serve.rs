@@ -252,7 +252,8 @@ async fn filters_speak_the_compact_encoding() {
 async fn reports_are_counted_and_described() {
     let running = start(&[("a.yaml", &backend(90, 10))]).await;
     let url = format!("http://{}/v1/report", running.proxy);
-    let counts = json!({ "requests": 100, "outcomes": [0, 20, 0, 0, 5, 0, 0, 0], "unobserved": 0, "latency": [[40, 25]] });
+    let counts =
+        json!({ "requests": 100, "outcomes": [0, 20, 0, 0, 5, 0, 0, 0], "unobserved": 0, "latency": [[40, 25]] });
     let report = json!({ "sluicegate": 1, "proxy": request(1)["proxy"],
         "series": [{ "split": "default/backend", "subset": "v1", "sample": 4, "counts": counts }] });
     let (status, answer) = ask(move || agent().post(&url).send_json(&report)).await;

@@ -6,6 +6,7 @@ mod lag;
 mod replicas;
 mod rollouts;
 mod splits;
+mod telling;
 
 use crate::charts::helm;
 use anyhow::Result;

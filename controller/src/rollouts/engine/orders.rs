@@ -168,6 +168,7 @@ fn due(judgment: &Judgment, record: &Record, wanted: &Wanted) -> Due {
     let command = match decision {
         DecisionKind::Continue => Command::Continue { over_fail: *over_fail },
         DecisionKind::Rollback => Command::Rollback,
+        DecisionKind::Promote => Command::Promote { over_fail: *over_fail },
     };
     if let Some(about) = judgment.step {
         match state.phase.step() {

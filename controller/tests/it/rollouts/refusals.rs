@@ -153,7 +153,7 @@ fn a_judgment_that_makes_no_sense_is_refused() {
         ("rollout: a\ndecision: continue\nby: ' '\n", "8:7: say who decided"),
         ("rollout: a\ndecision: go\nby: a\n", r#"7:13: "go" is not one of continue, rollback"#),
         ("rollout: a\ndecision: continue\nby: a\nstep: 0\n", "9:9: steps count from 1"),
-        ("rollout: a\ndecision: rollback\nby: a\noverride: true\n", "9:13: override goes with decision: continue"),
+        ("rollout: a\ndecision: rollback\nby: a\noverride: true\n", "9:13: override goes with continue"),
         ("rollout: a\nverdict: pass\noverride: true\n", "8:13: override is for persons"),
         ("rollout: a\ndecision: continue\nby: a\nevidence: {}\n", "9:13: evidence goes with a verdict"),
     ] {
