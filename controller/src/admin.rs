@@ -21,7 +21,7 @@ pub(crate) mod condition;
 pub mod metrics;
 pub mod model;
 mod rollouts;
-mod view;
+pub mod view;
 
 use crate::{
     context::{Context, Desk},

@@ -3,8 +3,10 @@
 //! Exit codes: 0 it worked, 1 it failed, 2 the command line was wrong.
 
 mod client;
+mod cluster;
 mod crds;
 mod describe;
+mod door;
 mod evidence;
 mod get;
 mod judge;
@@ -58,12 +60,21 @@ enum Verb {
     Routes(routes::Routes),
 }
 
-/// Where the controller is, and how to print.
+/// Whom to ask, and how to print.
 #[derive(Debug, Args)]
 struct Common {
-    /// The admin port of the controller.
-    #[arg(long, value_name = "URL", env = "SLUICEGATE_ADMIN", default_value = "http://127.0.0.1:7071")]
-    admin: String,
+    /// The admin port of a controller. Unless given: http://127.0.0.1:7071; as kubectl plugin: the cluster.
+    #[arg(long, value_name = "URL", env = "SLUICEGATE_ADMIN")]
+    admin: Option<String>,
+    /// Ask the cluster of the kubeconfig, with the rights that one gives.
+    #[arg(long)]
+    kube: bool,
+    /// The same, by this context of the kubeconfig.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Where names without a namespace are. Unless given: default, or what the kubeconfig says.
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -103,6 +114,11 @@ fn split_name(typed: &str) -> Result<String, String> {
     let full = if typed.contains('/') { typed.to_owned() } else { format!("default/{typed}") };
     name::split(&full).map_err(|why| why.to_string())?;
     Ok(full)
+}
+
+/// NAME or NAMESPACE/NAME, as typed: which namespace goes without saying depends on whom is asked.
+fn object_name(typed: &str) -> Result<String, String> {
+    split_name(typed).map(|_| typed.to_owned())
 }
 
 /// Prints as JSON or YAML; `None` when a table is wanted.

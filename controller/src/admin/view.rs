@@ -12,7 +12,7 @@ use crate::{
 use sluicegate_core::{
     counts::{Counts, OUTCOMES},
     snapshot::Entry,
-    spec::{Assignment, SplitSpec, StickyKey},
+    spec::{Assignment, SplitSpec, StickyKey, SubsetSpec},
 };
 use std::{collections::BTreeSet, time::Duration};
 
@@ -55,12 +55,12 @@ pub(super) fn split(inner: &Inner, name: &str, now: Option<Duration>) -> Option<
         (view.acked, view.live) = inner.hub.acked(name);
         view.generation = Some(record.generation());
         view.since = Some(record.began);
-        view.subsets = subsets(inner, spec, now);
-        view.default = Some(spec.default.clone());
-        view.hosts.clone_from(&spec.hosts);
-        view.assignment = assignment(&spec.assignment);
+        describe(&mut view, spec);
         view.propagated_ms = record.took.map(ms);
-        if now.is_some() {
+        if let Some(now) = now {
+            for subset in &mut view.subsets {
+                subset.counts = Some(counted(inner, name, &subset.name, now));
+            }
             view.proxies = inner.hub.subscribers(name).iter().map(|s| split_proxy(s, name, record)).collect();
         }
     }
@@ -79,15 +79,16 @@ fn assignment(assignment: &Assignment) -> String {
     }
 }
 
-fn subsets(inner: &Inner, spec: &SplitSpec, now: Option<Duration>) -> Vec<Subset> {
+/// Fills in what is wanted of a split.
+pub fn describe(view: &mut Split, spec: &SplitSpec) {
     let total: u64 = spec.subsets.iter().map(|s| u64::from(s.weight)).sum();
-    let subset = |s: &sluicegate_core::spec::SubsetSpec| Subset {
-        name: s.name.clone(),
-        weight: s.weight,
-        share: f64::from(s.weight) / total.max(1) as f64,
-        counts: now.map(|now| counted(inner, &spec.name, &s.name, now)),
-    };
-    spec.subsets.iter().map(subset).collect()
+    let share = |weight| f64::from(weight) / total.max(1) as f64;
+    let subset =
+        |s: &SubsetSpec| Subset { name: s.name.clone(), weight: s.weight, share: share(s.weight), counts: None };
+    view.subsets = spec.subsets.iter().map(subset).collect();
+    view.default = Some(spec.default.clone());
+    view.hosts.clone_from(&spec.hosts);
+    view.assignment = assignment(&spec.assignment);
 }
 
 fn counted(inner: &Inner, split: &str, subset: &str, now: Duration) -> Counted {

@@ -2,37 +2,35 @@
 
 use super::{
     Common,
-    client::Client,
+    door::Door,
     get::{acked, or_dash, tell},
-    print_as, rollout, split_name,
+    object_name, print_as, rollout,
     text::{self, Cell, Table, Tone},
 };
-use crate::{
-    admin::model::{Counted, Split},
-    rollouts::view::View,
-};
+use crate::admin::model::{Counted, Split};
 use anyhow::Result;
 use clap::Args;
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 /// Options of `describe`.
 #[derive(Debug, Args)]
 pub(super) struct Describe {
     /// The rollout or split: NAME, or NAMESPACE/NAME.
-    #[arg(value_parser = split_name)]
+    #[arg(value_parser = object_name)]
     name: String,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(describe: &Describe) -> Result<()> {
-    let client = Client::new(&describe.common.admin);
+    let door = Door::open(&describe.common)?;
+    let name = door.full(&describe.name)?;
     // A rollout often has the name of its split; its description says more.
-    if let Some(view) = client.find::<View>(&format!("/v1/rollouts/{}", describe.name))? {
+    if let Some(view) = door.rollout(&name)? {
         let text = || text::print(&rollout::describe(&view, text::colour()));
         return print_as(describe.common.output, &view).unwrap_or_else(text);
     }
-    let split: Split = client.get(&format!("/v1/splits/{}", describe.name), Duration::ZERO)?;
+    let split = door.split(&name)?;
     print_as(describe.common.output, &split).unwrap_or_else(|| text::print(&render(&split, text::colour())))
 }
 

@@ -2,17 +2,14 @@
 
 use super::{
     Common, Output,
-    client::Client,
+    door::Door,
     print_as, rollout,
     text::{self, Cell, Table, Tone},
 };
-use crate::{
-    admin::model::{Condition, Problem, Proxies, Split, Splits},
-    rollouts::view::Views,
-};
+use crate::admin::model::{Condition, Problem, Proxies, Split, Splits};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 /// Options of `get`.
 #[derive(Debug, Args)]
@@ -20,6 +17,9 @@ pub(super) struct Get {
     /// What to list.
     #[arg(value_enum, default_value_t = Kind::Splits)]
     kind: Kind,
+    /// Of all namespaces of a cluster.
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -35,19 +35,19 @@ enum Kind {
 }
 
 pub(super) fn run(get: &Get) -> Result<()> {
-    let client = Client::new(&get.common.admin);
+    let door = Door::open(&get.common)?;
     match get.kind {
         Kind::Splits => {
-            let splits: Splits = client.get("/v1/splits", Duration::ZERO)?;
+            let splits = door.splits(get.all_namespaces)?;
             print_as(get.common.output, &splits).unwrap_or_else(|| text::print(&table(&splits, text::colour())))
         }
         Kind::Rollouts => {
-            let views: Views = client.get("/v1/rollouts", Duration::ZERO)?;
+            let views = door.rollouts(get.all_namespaces)?;
             let table = || rollout::table(&views.rollouts, text::colour());
             print_as(get.common.output, &views).unwrap_or_else(|| text::print(&table()))
         }
         Kind::Proxies => {
-            let proxies: Proxies = client.get("/v1/proxies", Duration::ZERO)?;
+            let proxies = door.proxies()?;
             match get.common.output {
                 Output::Table => text::print(&proxy_table(&proxies, text::colour())),
                 other => print_as(other, &proxies).unwrap_or(Ok(())),

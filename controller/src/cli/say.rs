@@ -1,7 +1,7 @@
 //! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`.
 
-use super::{Common, client::Client, print_as, rollout, split_name, text};
-use crate::{admin::model, rollouts::view::View};
+use super::{Common, door::Door, object_name, print_as, rollout, text};
+use crate::admin::model;
 use anyhow::Result;
 use clap::Args;
 
@@ -9,12 +9,12 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(super) struct Say {
     /// The rollout: NAME, or NAMESPACE/NAME.
-    #[arg(value_parser = split_name)]
+    #[arg(value_parser = object_name)]
     name: String,
     /// Why, for the record.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
-    /// Who says so.
+    /// Who says so; a cluster knows by itself.
     #[arg(long, value_name = "NAME", env = "USER", default_value = "unknown")]
     by: String,
     /// Only if it is at this step, counting from 1.
@@ -29,6 +29,7 @@ pub(super) struct Say {
 
 pub(super) fn run(verb: &str, say: &Say) -> Result<()> {
     let body = model::Say { by: say.by.clone(), reason: say.reason.clone(), step: say.step, over_fail: say.over_fail };
-    let view: View = Client::new(&say.common.admin).post(&format!("/v1/rollouts/{}/{verb}", say.name), &body)?;
+    let door = Door::open(&say.common)?;
+    let view = door.say(&door.full(&say.name)?, verb, body)?;
     print_as(say.common.output, &view).unwrap_or_else(|| text::print(&rollout::line(&view)))
 }

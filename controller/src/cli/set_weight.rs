@@ -2,13 +2,13 @@
 
 use super::{
     Common, Output,
-    client::Client,
+    door::Door,
     get::{condition, short},
-    print_as,
+    object_name, print_as,
     serve::duration,
-    split_name, text,
+    text,
 };
-use crate::admin::model::{SetWeights, Split, WeightsSet};
+use crate::admin::model::{Split, WeightsSet};
 use anyhow::{Result, bail};
 use clap::Args;
 use std::{collections::BTreeMap, time::Duration};
@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, time::Duration};
 #[derive(Debug, Args)]
 pub(super) struct SetWeight {
     /// The split: NAME, or NAMESPACE/NAME.
-    #[arg(value_parser = split_name)]
+    #[arg(value_parser = object_name)]
     name: String,
     /// New weights; subsets that are not named keep theirs.
     #[arg(value_name = "SUBSET=WEIGHT", required = true, value_parser = weight)]
@@ -39,22 +39,15 @@ fn weight(typed: &str) -> Result<(String, u32), String> {
 }
 
 pub(super) fn run(set: &SetWeight) -> Result<()> {
-    let client = Client::new(&set.common.admin);
+    let door = Door::open(&set.common)?;
     let mut weights = BTreeMap::new();
     for (subset, weight) in &set.weights {
         if weights.insert(subset.clone(), *weight).is_some() {
             bail!("subset {subset} is given twice");
         }
     }
-    let path = format!("/v1/splits/{}", set.name);
-    let done: WeightsSet = client.post(&format!("{path}/weights"), &SetWeights { weights })?;
-    let split: Split = if set.no_wait {
-        client.get(&path, Duration::ZERO)?
-    } else {
-        let (generation, timeout) = (done.generation, set.timeout.as_secs_f64());
-        let path = format!("{path}?wait=acked&generation={generation}&timeout={timeout}");
-        client.get(&path, set.timeout)?
-    };
+    let wait = (!set.no_wait).then_some(set.timeout);
+    let (done, split) = door.set_weights(&door.full(&set.name)?, weights, wait)?;
     if let Some(printed) = print_as(set.common.output, &split) {
         printed?;
     } else {

@@ -1,13 +1,12 @@
 //! `sluicegate watch`.
 
 use super::{
-    Common, Output,
-    client::Client,
-    describe,
+    Common, Output, describe,
+    door::Door,
     get::{acked, condition},
-    print_as, rollout, split_name, text,
+    object_name, print_as, rollout, text,
 };
-use crate::{admin::model::Split, rollouts::view::View};
+use crate::admin::model::Split;
 use anyhow::Result;
 use clap::Args;
 use std::{
@@ -22,23 +21,24 @@ const PERIOD: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 pub(super) struct Watch {
     /// The rollout or split: NAME, or NAMESPACE/NAME.
-    #[arg(value_parser = split_name)]
+    #[arg(value_parser = object_name)]
     name: String,
     #[command(flatten)]
     common: Common,
 }
 
 pub(super) fn run(watch: &Watch) -> Result<()> {
-    let client = Client::new(&watch.common.admin);
+    let door = Door::open(&watch.common)?;
+    let name = door.full(&watch.name)?;
     let redraw = stdout().is_terminal() && watch.common.output == Output::Table;
     let mut last = String::new();
     loop {
         // A rollout often has the name of its split; it is what moves.
-        let rollout: Option<View> = client.find(&format!("/v1/rollouts/{}", watch.name))?;
+        let rollout = door.rollout(&name)?;
         let (screen, now, value) = match &rollout {
             Some(view) => (rollout::render(view, text::colour()), rollout::line(view), serde_json::to_value(view)?),
             None => {
-                let split: Split = client.get(&format!("/v1/splits/{}", watch.name), Duration::ZERO)?;
+                let split = door.split(&name)?;
                 (describe::render(&split, text::colour()), line(&split), serde_json::to_value(&split)?)
             }
         };

@@ -46,7 +46,7 @@ pub(crate) async fn start(
     queue: mpsc::Receiver<Command>,
     desks: Desks,
 ) -> Result<Work> {
-    let (client, default_namespace) = cluster::connect()
+    let (client, default_namespace) = cluster::connect(None)
         .await
         .context("set KUBECONFIG to a kubeconfig, or run it in a pod with a service account")?;
     let fence = Fence::new(context.clock.clone());

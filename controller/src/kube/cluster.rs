@@ -135,16 +135,16 @@ impl std::fmt::Debug for Cluster {
     }
 }
 
-/// A client by the kubeconfig, or by the service account of the pod; and the namespace it names.
-pub async fn connect() -> Result<(Client, String), ClusterError> {
+/// A client by the kubeconfig, or by the service account of the pod; and the namespace it names. `context`: of the
+/// kubeconfig; unless given, the current one.
+pub async fn connect(context: Option<&str>) -> Result<(Client, String), ClusterError> {
     let what = || "cannot find the cluster".to_owned();
     let failed = |why: String| ClusterError::Api { what: what(), why };
-    let config = match std::env::var_os("KUBECONFIG") {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = match context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
         // A kubeconfig that was named and is wrong is an error, not a reason to look elsewhere.
-        Some(_) => {
-            Config::from_kubeconfig(&KubeConfigOptions::default()).await.map_err(|why| failed(why.to_string()))?
-        }
-        None => Config::infer().await.map_err(|why| failed(why.to_string()))?,
+        true => Config::from_kubeconfig(&options).await.map_err(|why| failed(why.to_string()))?,
+        false => Config::infer().await.map_err(|why| failed(why.to_string()))?,
     };
     let namespace = config.default_namespace.clone();
     Ok((Client::try_from(config).map_err(|why| failed(why.to_string()))?, namespace))

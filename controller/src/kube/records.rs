@@ -70,6 +70,11 @@ pub fn remembered(cluster: &Cluster) -> AllWanted {
     alive.filter_map(|(name, object)| Some((name, parse(state(&object)?).ok()?.found()))).collect()
 }
 
+/// What an object remembers; `None`: nothing yet.
+pub fn known(object: &DynamicObject) -> Result<Option<Record>, String> {
+    state(object).map(parse).transpose()
+}
+
 fn parse(state: &Value) -> Result<Record, String> {
     match state.get("format").and_then(Value::as_u64) {
         Some(FORMAT) => serde_json::from_value(state.clone()).map_err(|why| format!("its state is damaged ({why})")),

@@ -9,13 +9,17 @@ use super::{
 };
 use crate::{
     context::Context,
-    rollouts::view::{Pods, View},
+    rollouts::{
+        machine::Machine,
+        view::{Pods, View},
+    },
     store::Complaint,
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
+use sluicegate_core::rollout::{Observation, Role, SplitSeen, Weights, Workload};
 use std::{collections::HashMap, time::Duration};
 use tracing::warn;
 
@@ -129,6 +133,36 @@ fn message(view: &View) -> String {
     }
 }
 
+/// What a rollout's status says was seen last.
+pub fn seen(machine: &Machine, object: &DynamicObject) -> Observation {
+    let told = |role: Role| object.data.get("status")?.get(role.name())?.as_str().and_then(pods_of_words);
+    let [main, baseline, canary] = Role::ALL.map(told);
+    let weight = |told: &Option<(Workload, u32)>| told.as_ref().map_or(0, |(_, weight)| *weight);
+    let weights = Weights { canary: weight(&canary), main: weight(&main), baseline: weight(&baseline) };
+    let pods = |told: Option<(Workload, u32)>| Some(told.map_or_else(Workload::default, |(pods, _)| pods));
+    Observation {
+        main: pods(main),
+        baseline: pods(baseline),
+        canary: pods(canary),
+        splits: vec![SplitSeen { weights: Some(weights), acked: false }; machine.splits().len()],
+        verdict: machine.verdict(),
+        reach: None,
+    }
+}
+
+/// Back from [`pods_in_words`]: the pods, and their weight in thousandths of a percent.
+fn pods_of_words(words: &str) -> Option<(Workload, u32)> {
+    let (rest, weight) = match words.rsplit_once(' ') {
+        Some((rest, weight)) if weight.ends_with('%') => (rest, weight.trim_end_matches('%').parse::<f64>().ok()?),
+        _ => (words, 0.0),
+    };
+    let (version, share) = rest.rsplit_once(' ')?;
+    let (ready, replicas) = share.split_once('/')?;
+    let (ready, replicas) = (ready.parse().ok()?, replicas.parse().ok()?);
+    let pods = Workload { version: version.to_owned(), replicas, ready, settled: ready == replicas, trouble: None };
+    Some((pods, (weight * 1000.0).round() as u32))
+}
+
 fn pods_in_words(pods: &Pods, weight: Option<&String>) -> String {
     let weight = weight.map_or_else(String::new, |weight| format!(" {weight}%"));
     format!("{} {}/{}{weight}", pods.version, pods.ready, pods.replicas)
@@ -151,4 +185,18 @@ fn is_only_words(before: &Value, new: &Value) -> bool {
         status
     };
     plain(before) == plain(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_in_words_are_read_back() {
+        let pods = Pods { version: "a=b:1, c=d:2".into(), replicas: 4, ready: 3, trouble: None };
+        let (read, weight) = pods_of_words(&pods_in_words(&pods, Some(&"12.5".to_owned()))).unwrap();
+        assert_eq!((read.version.as_str(), read.ready, read.replicas, weight), ("a=b:1, c=d:2", 3, 4, 12_500));
+        assert_eq!(pods_of_words(&pods_in_words(&pods, None)).unwrap().1, 0);
+        assert!(["", "v1", "v1 3", "v1 x/3", "v1 3/x 10%", "v1 3/3 x%"].iter().all(|bad| pods_of_words(bad).is_none()));
+    }
 }

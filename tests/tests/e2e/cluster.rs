@@ -3,6 +3,7 @@
 
 mod founding;
 mod lag;
+mod plugin;
 mod replicas;
 mod rollouts;
 mod splits;

@@ -26,7 +26,7 @@ fn deployment(image: &str, replicas: u32) -> String {
     )
 }
 
-fn deploy(image: &str, more: &str) -> String {
+pub(super) fn deploy(image: &str, more: &str) -> String {
     format!(
         "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: hello }}\nspec:\n  \
          workload: hello\n  images: {{ app: \"{image}\" }}\n  splits: [hello]\n  steps: [10, 50]\n  hold: 1s\n  \
@@ -34,15 +34,15 @@ fn deploy(image: &str, more: &str) -> String {
     )
 }
 
-struct Stage {
-    world: World,
+pub(super) struct Stage {
+    pub(super) world: World,
     envoy: Envoy,
     _pods: Upstreams,
 }
 
 impl Stage {
     /// main at v1 with this many pods, and a rollout of v1 that has nothing to do.
-    fn new(prefix: &str, replicas: u32, more: &str) -> Result<Self> {
+    pub(super) fn new(prefix: &str, replicas: u32, more: &str) -> Result<Self> {
         Self::in_world(World::new(prefix)?, replicas, more)
     }
 
@@ -64,11 +64,11 @@ impl Stage {
         Ok(stage)
     }
 
-    fn until(&self, phase: &str) -> Result<Value> {
+    pub(super) fn until(&self, phase: &str) -> Result<Value> {
         self.until_with(phase, |_| true)
     }
 
-    fn until_with(&self, phase: &str, more: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) fn until_with(&self, phase: &str, more: impl Fn(&Value) -> bool) -> Result<Value> {
         let says = |o: &Value| o["status"]["phase"] == phase && more(o);
         self.world.until(&format!("the rollout to be {phase}"), "canarydeploys", "hello", says)
     }
@@ -77,7 +77,7 @@ impl Stage {
         self.world.apply(&deploy("hello:v2", more))
     }
 
-    fn load(&self) -> Result<Steady> {
+    pub(super) fn load(&self) -> Result<Steady> {
         Steady::start(self.envoy.listener(WEB)?, 400.0)
     }
 
@@ -97,7 +97,7 @@ impl Stage {
 
 const MANUAL: &str = "  deadline: 60s\n";
 
-fn manual(yaml: &str) -> String {
+pub(super) fn manual(yaml: &str) -> String {
     yaml.replace("steps: [10, 50]", "steps: [{ weight: 10, judge: manual }, { weight: 50, judge: manual }]")
 }
 
