@@ -18,7 +18,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail};
 use axum::{Router, middleware, routing::post};
 use sluicegate_core::wire::{REPORT_PATH, SYNC_PATH};
-use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::info;
 
@@ -108,7 +108,7 @@ pub async fn build(config: Config) -> Result<Bound> {
             config.admin_listen
         );
     }
-    let tls = config.proxy_tls.map(|(cert, key)| TlsFiles::read(cert, key)).transpose()?;
+    let tls = config.proxy_tls.map(|(cert, key)| TlsFiles::read(cert, key)).transpose()?.map(Arc::new);
     let tokens = config.proxy_token_file.map(TokenFile::read).transpose()?;
     let module = config.wasm.map(module::Module::read).transpose()?;
     if let Some(module) = &module {
@@ -118,7 +118,7 @@ pub async fn build(config: Config) -> Result<Bound> {
         let port = Port::bind(address, tls).await;
         port.with_context(|| format!("cannot listen on {address} ({what}); is another controller running?"))
     };
-    let proxy = bind("--proxy-listen", config.proxy_listen, tls).await?;
+    let proxy = bind("--proxy-listen", config.proxy_listen, tls.clone()).await?;
     let admin = bind("--admin-listen", config.admin_listen, None).await?;
 
     let clock = clock();
@@ -139,7 +139,8 @@ pub async fn build(config: Config) -> Result<Bound> {
         .route(REPORT_PATH, post(report::report))
         .with_state(context.clone());
     if let Some(standing) = work.standing.clone() {
-        proxy_router = proxy_router.layer(middleware::from_fn_with_state(standing, kube::relay::relay));
+        let relay = kube::relay::Relay { standing, tls };
+        proxy_router = proxy_router.layer(middleware::from_fn_with_state(relay, kube::relay::relay));
     }
     if let Some(tokens) = tokens {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));

@@ -16,7 +16,7 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -38,12 +38,12 @@ pub fn teach(status: StatusCode, message: impl Into<String>) -> Response {
 #[derive(Debug)]
 pub struct Port {
     listener: TcpListener,
-    tls: Option<TlsFiles>,
+    tls: Option<Arc<TlsFiles>>,
 }
 
 impl Port {
     /// Takes the address, but does not answer yet.
-    pub async fn bind(address: SocketAddr, tls: Option<TlsFiles>) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tls: Option<Arc<TlsFiles>>) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, tls })
     }
 
@@ -71,7 +71,7 @@ impl Port {
             };
             // An answer is one small write; waiting to fill a packet only delays it.
             let _ = stream.set_nodelay(true);
-            let tls = self.tls.as_ref().map(TlsFiles::acceptor);
+            let tls = self.tls.as_ref().map(|tls| tls.acceptor());
             tokio::spawn(connection(stream, tls, router.clone(), graceful.watcher()));
         }
         drop(self.listener);

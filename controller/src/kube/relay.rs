@@ -5,6 +5,7 @@
 //! knows itself, which is what the leader wrote last.
 
 use super::lease::Standing;
+use crate::listen::TlsFiles;
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
@@ -13,8 +14,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper_util::rt::TokioIo;
-use std::{io, time::Duration};
-use tokio::{net::TcpStream, sync::watch, time::timeout};
+use rustls::pki_types::ServerName;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
 use tracing::debug;
 
 /// On requests that were passed on once; they are not passed on again.
@@ -26,15 +33,24 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// Longest message of a proxy; the handlers take no longer ones.
 const LONGEST: usize = 8 << 20;
 
+/// Who leads, and how replicas speak to each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay {
+    pub(crate) standing: watch::Receiver<Standing>,
+    /// As the proxy port: all replicas have the same certificate.
+    pub(crate) tls: Option<Arc<TlsFiles>>,
+}
+
 /// Passes requests on.
-pub(crate) async fn relay(State(standing): State<watch::Receiver<Standing>>, request: Request, next: Next) -> Response {
-    let leader = standing.borrow().leader.clone().map(|(_, address)| address).filter(|address| !address.is_empty());
+pub(crate) async fn relay(State(relay): State<Relay>, request: Request, next: Next) -> Response {
+    let leader =
+        relay.standing.borrow().leader.clone().map(|(_, address)| address).filter(|address| !address.is_empty());
     let Some(leader) = leader.filter(|_| !request.headers().contains_key(RELAYED)) else {
         return next.run(request).await;
     };
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, LONGEST).await else { return StatusCode::BAD_REQUEST.into_response() };
-    match ask(&leader, &parts, body.clone()).await {
+    match ask(&leader, relay.tls.as_deref(), &parts, body.clone()).await {
         Ok(answer) if !answer.status().is_server_error() => answer,
         failed => {
             let why = failed.map_or_else(|why| why.to_string(), |answer| answer.status().to_string());
@@ -44,8 +60,19 @@ pub(crate) async fn relay(State(standing): State<watch::Receiver<Standing>>, req
     }
 }
 
-async fn ask(leader: &str, parts: &Parts, body: Bytes) -> io::Result<Response> {
-    let stream = timeout(CONNECT, TcpStream::connect(leader)).await??;
+async fn ask(leader: &str, tls: Option<&TlsFiles>, parts: &Parts, body: Bytes) -> io::Result<Response> {
+    let plain = timeout(CONNECT, TcpStream::connect(leader)).await??;
+    let Some(tls) = tls else { return exchange(plain, parts, body).await };
+    let name = leader.parse::<SocketAddr>().map_err(io::Error::other)?.ip();
+    let connector = tls.connector().map_err(io::Error::other)?;
+    let secured = timeout(CONNECT, connector.connect(ServerName::from(name), plain)).await??;
+    exchange(secured, parts, body).await
+}
+
+async fn exchange<S>(stream: S, parts: &Parts, body: Bytes) -> io::Result<Response>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Ends when the sender is dropped, with the request of the proxy if that hangs up.

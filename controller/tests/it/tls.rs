@@ -75,3 +75,19 @@ fn files_that_are_no_certificate_are_refused_by_name() {
     let why = TlsFiles::read(key.clone(), key).unwrap_err().to_string();
     assert!(why.contains("cannot be used"), "{why}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_known_by_its_certificate_whatever_its_address() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let files = [&ours, &theirs].map(|certs| {
+        certify(certs.path());
+        (certs.path().join("cert.pem"), certs.path().join("key.pem"))
+    });
+    let running = start_with(&[("a.yaml", &backend(90, 10))], |c| c.proxy_tls = Some(files[0].clone())).await;
+    for ((cert, key), known) in files.into_iter().zip([true, false]) {
+        let connector = TlsFiles::read(cert, key).unwrap().connector().unwrap();
+        let stream = TcpStream::connect(running.proxy).await.unwrap();
+        let met = connector.connect(ServerName::from(running.proxy.ip()), stream).await;
+        assert_eq!(met.is_ok(), known, "{met:?}");
+    }
+}

@@ -18,6 +18,13 @@ fn owner() -> String {
 
 /// What a proxy that knows nothing is answered.
 pub(super) fn sync(world: &World, to: SocketAddr) -> Result<Value> {
+    let answer = client::post(to, SYNC_PATH, &request(world)?)?;
+    ensure!(answer.status == 200, "{}", answer.text());
+    answer.json()
+}
+
+/// What that proxy asks.
+pub(super) fn request(world: &World) -> Result<Vec<u8>> {
     let request = SyncRequest {
         sluicegate: PROTOCOL,
         proxy: ProxyId { epoch: 7, node: "splits-test".to_owned(), plugin: "test".to_owned() },
@@ -29,9 +36,7 @@ pub(super) fn sync(world: &World, to: SocketAddr) -> Result<Value> {
         full: true,
         acks: Sorted::default(),
     };
-    let answer = client::post(to, SYNC_PATH, &serde_json::to_vec(&request)?)?;
-    ensure!(answer.status == 200, "{}", answer.text());
-    answer.json()
+    Ok(serde_json::to_vec(&request)?)
 }
 
 #[test]
