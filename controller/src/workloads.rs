@@ -71,6 +71,11 @@ pub trait Workloads: fmt::Debug + Send + Sync {
 
     /// Tells a role what it should be. Returns when it was told, not when the pods are ready: `observe` says that.
     fn apply<'a>(&'a self, rollout: &'a str, role: Role, target: &'a Target) -> Answer<'a, ()>;
+
+    /// Tells the autoscaler of main, where there is one, to leave so many pods at least; 0: as its owner says.
+    fn floor<'a>(&'a self, _rollout: &'a str, _replicas: u32) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Who looks after the pods of one rollout.

@@ -5,6 +5,7 @@
 //! * [`plan`]: steps, splits and policies, checked once.
 //! * [`deploy`]: the machine of a CanaryDeploy: its [`deploy::State`], and [`deploy::step`] from one to the next.
 //! * [`desired`]: what a state wants the world to be; effects are what the world lacks of that.
+//! * [`floor`]: below what an autoscaler must not take main, and until when.
 //! * [`command`]: what a person may say, and when.
 //! * [`trial`]: the smaller machine of a CanaryTest.
 //!
@@ -15,6 +16,7 @@
 pub mod command;
 pub mod deploy;
 pub mod desired;
+pub mod floor;
 pub mod plan;
 pub mod trial;
 
@@ -91,6 +93,8 @@ pub struct Workload {
     pub settled: bool,
     /// Why pods do not get ready, when that is known.
     pub trouble: Option<String>,
+    /// An autoscaler decides how many there are, and was told to leave so many at least; `None`: there is none.
+    pub floor: Option<u32>,
 }
 
 /// A split as it is seen.

@@ -49,6 +49,9 @@ pub struct Deploy {
     pub rollback: RollbackKind,
     /// Milliseconds to look on after promotion; 0: not at all.
     pub watch: u64,
+    /// Milliseconds at rest before the autoscaler of main is its owner's again.
+    #[serde(default = "deploy::settle")]
+    pub settle: u64,
     /// Milliseconds that pods may take to get ready, per step.
     pub deadline: u64,
     /// Milliseconds that proxies may take to ack.

@@ -79,6 +79,9 @@ pub struct CanaryDeploySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub deadline: Option<String>,
+    /// What to do about a HorizontalPodAutoscaler that scales main.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<AutoscalerSpec>,
     /// What to do about proxies that do not ack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acks: Option<AcksSpec>,
@@ -100,6 +103,17 @@ pub enum RollbackKind {
     Fast,
     /// Main gets all its pods back first.
     Safe,
+}
+
+/// What to do about a HorizontalPodAutoscaler that scales main.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AutoscalerSpec {
+    /// How long after the end of a rollout it still leaves main the pods of the start: what it measured until then is of
+    /// a main with less traffic. Unless given: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
+    pub settle: Option<String>,
 }
 
 /// What to do about proxies that do not ack.

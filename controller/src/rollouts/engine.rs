@@ -330,7 +330,7 @@ impl Engine {
                 }
             }
         }
-        let mut targets = Vec::new();
+        let (mut floor, mut targets) = (None, Vec::new());
         for effect in desired.effects(&self.seen(&record)) {
             match effect {
                 Effect::Weigh { split, weights } => {
@@ -343,10 +343,11 @@ impl Engine {
                         Err(why) => self.trouble = Some(why.to_string()),
                     }
                 }
+                Effect::Floor { replicas } => floor = Some(replicas),
                 Effect::Apply { role, target } => targets.push((role, target)),
             }
         }
-        self.hands.tell(targets);
+        self.hands.tell(floor, targets);
         if self.teller.turn(&record.outbox)
             && let Err(why) = self.keep(|record| record.outbox.cross_out()).await
         {

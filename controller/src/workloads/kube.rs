@@ -1,21 +1,24 @@
 //! Workloads that are Deployments: main is the one the rollout names, `-baseline` and `-canary` are its copies.
 //!
-//! In: Deployments as the watch last saw them; a stale status is not believed. Out: server-side applied Deployments.
-//! Main is touched only where a plan says so: its replicas and the images of the version. The copies belong to the
-//! rollout and go with it; between rollouts they have no pods.
+//! In: Deployments as the watch last saw them; a stale status is not believed. Out: patches of main, server-side applied
+//! copies. Main is touched only where a plan says so: its replicas and the images of the version; where an autoscaler has
+//! it, the replicas are left alone. The copies belong to the rollout and go with it; between rollouts they have no pods.
 //!
 //! * [`shape`]: what a copy looks like, and what a Deployment says of itself. Pure.
+//! * [`scaler`]: what the autoscaler of main is told. Pure.
 
+pub mod scaler;
 pub mod shape;
 
 use super::{Answer, Care, Observed, Role, Target, Workload, Workloads, error::WorkloadsError};
 use crate::kube::cluster::{Cluster, Kind, ask};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
 use kube::{
     Api,
     api::{DynamicObject, ListParams},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Pods that are looked at to find out why they are not ready.
 const PODS: u32 = 20;
@@ -68,6 +71,30 @@ impl OfRollout {
         self.all.cluster.get(Kind::Deployment, name).map(|object| typed(&object)).transpose()
     }
 
+    /// The autoscaler of main; of several the first, about whom Kubernetes complains itself.
+    fn scaler(&self, rollout: &str) -> Result<Option<(Arc<DynamicObject>, HorizontalPodAutoscaler)>, WorkloadsError> {
+        let main = self.name(rollout, Role::Main);
+        let wrong = |why| WorkloadsError::Deployment { deployment: main.clone(), why };
+        if !self.all.cluster.is_listed(Kind::Autoscaler) {
+            return Err(wrong("the HorizontalPodAutoscalers of the cluster are not known yet; a moment".to_owned()));
+        }
+        let (namespace, short) = main.split_once('/').unwrap_or_default();
+        let all = self.all.cluster.list(Kind::Autoscaler).into_values();
+        let here = all.filter(|object| object.metadata.namespace.as_deref() == Some(namespace));
+        let read = here.filter_map(|object| {
+            // One that cannot be read scales nothing.
+            let scaler: HorizontalPodAutoscaler = DynamicObject::clone(&object).try_parse().ok()?;
+            scaler::scales(&scaler, short).then_some((object, scaler))
+        });
+        Ok(read.into_iter().next())
+    }
+
+    async fn tell_scaler(&self, rollout: &str, replicas: u32) -> Result<(), WorkloadsError> {
+        let Some((object, scaler)) = self.scaler(rollout)? else { return Ok(()) };
+        let patch = scaler::tell(&scaler, replicas);
+        Ok(self.all.cluster.write(Kind::Autoscaler, &object, patch).await?)
+    }
+
     async fn look(&self, rollout: &str, role: Role) -> Result<Workload, WorkloadsError> {
         let name = self.name(rollout, role);
         let wrong = |why| WorkloadsError::Deployment { deployment: name.clone(), why };
@@ -78,6 +105,9 @@ impl OfRollout {
         if workload.ready < workload.replicas {
             // It is only for people: that it cannot be found out is no reason to stop.
             workload.trouble = self.trouble(&name, &deployment).await;
+        }
+        if role == Role::Main {
+            workload.floor = self.scaler(rollout)?.map(|(_, scaler)| scaler::told(&scaler));
         }
         Ok(workload)
     }
@@ -104,12 +134,12 @@ impl OfRollout {
             why: "it is not there, and it is main; bring it back, or delete the rollout".to_owned(),
         };
         if role == Role::Main {
-            let main = found.ok_or_else(missing)?;
-            let content = json!({
-                "metadata": { "resourceVersion": main.metadata.resource_version },
-                "spec": { "replicas": target.replicas, "template": { "spec": shape::images(&target.version) } },
-            });
-            return Ok(cluster.apply(Kind::Deployment, &name, content).await?);
+            let main = cluster.get(Kind::Deployment, &name).ok_or_else(missing)?;
+            let mut patch = json!({ "spec": { "template": { "spec": shape::images(&target.version) } } });
+            if self.scaler(rollout)?.is_none() {
+                patch["spec"]["replicas"] = json!(target.replicas);
+            }
+            return Ok(cluster.amend(Kind::Deployment, &main, patch).await?);
         }
         let owner = cluster.get(self.care.kind, rollout).and_then(|object| object.metadata.uid.clone());
         match &found {
@@ -161,5 +191,9 @@ impl Workloads for OfRollout {
 
     fn apply<'a>(&'a self, rollout: &'a str, role: Role, target: &'a Target) -> Answer<'a, ()> {
         Box::pin(self.tell(rollout, role, target))
+    }
+
+    fn floor<'a>(&'a self, rollout: &'a str, replicas: u32) -> Answer<'a, ()> {
+        Box::pin(self.tell_scaler(rollout, replicas))
     }
 }

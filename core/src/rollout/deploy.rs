@@ -14,6 +14,7 @@ use crate::judge::Verdict;
 use super::{
     Observation, Role, WHOLE, Weights,
     desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
+    floor::Floor,
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
 };
 use serde::{Deserialize, Serialize};
@@ -153,6 +154,9 @@ pub struct State {
     pub rejected: Option<String>,
     /// The rollout under way, or the last one.
     pub rollout: Option<Rollout>,
+    /// What the autoscaler of main is told.
+    #[serde(default)]
+    pub floor: Floor,
 }
 
 impl Phase {
@@ -183,14 +187,31 @@ impl Phase {
 impl State {
     /// Nothing rolled out yet; main runs `stable`.
     pub fn new(stable: String, now: u64) -> Self {
-        Self { phase: Phase::Idle, entered: now, paused: None, stable, rejected: None, rollout: None }
+        Self {
+            phase: Phase::Idle,
+            entered: now,
+            paused: None,
+            stable,
+            rejected: None,
+            rollout: None,
+            floor: Floor::Free,
+        }
     }
 
     /// What there should be in this state.
     pub fn desired(&self, plan: &Plan) -> Desired {
+        Desired { floor: self.floor(), ..self.pods_and_weights(plan) }
+    }
+
+    fn pods_and_weights(&self, plan: &Plan) -> Desired {
         let all_main = || vec![Weights::MAIN; plan.splits().len()];
-        let resting =
-            |main| Desired { main, baseline: Some(Target::none()), canary: Some(Target::none()), weights: all_main() };
+        let resting = |main| Desired {
+            main,
+            baseline: Some(Target::none()),
+            canary: Some(Target::none()),
+            weights: all_main(),
+            floor: None,
+        };
         let Some(rollout) = &self.rollout else {
             return if self.phase == Phase::Gone { Desired::default() } else { resting(None) };
         };
@@ -203,11 +224,12 @@ impl State {
                 baseline: Some(old(small)),
                 canary: Some(new(small)),
                 weights,
+                floor: None,
             }
         };
         let returning = |main, weights| {
             let (baseline, canary) = rollout.back.as_ref().map_or((0, 0), |b| (b.baseline, b.canary));
-            Desired { main, baseline: Some(old(baseline)), canary: Some(new(canary)), weights }
+            Desired { main, baseline: Some(old(baseline)), canary: Some(new(canary)), weights, floor: None }
         };
         let back_weights = || rollout.back.as_ref().map_or_else(all_main, |b| b.weights.clone());
         let restored = || rollout.back.as_ref().filter(|b| b.restore).map(|_| old(rollout.replicas));
@@ -302,6 +324,7 @@ impl State {
             overridden: false,
             back: None,
         });
+        self.floor = self.floor.renewed();
         self.enter(Phase::Scale { step: 0 }, now);
     }
 
@@ -343,7 +366,8 @@ impl State {
 
     /// Goes on when the pods of these groups are there.
     fn scaled(&mut self, plan: &Plan, roles: &[Role], next: Phase, seen: &Observation, now: u64) {
-        if self.desired(plan).pods_met(roles, seen) {
+        let desired = self.desired(plan);
+        if desired.pods_met(roles, seen) && desired.floor_met(seen) {
             self.enter(next, now);
         } else if self.elapsed(now) >= plan.policy.deadline && self.phase.is_forward() && self.phase != Phase::CleanUp {
             self.roll_back(plan, Why::Deadline, seen, now);
@@ -372,12 +396,14 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         next.roll_back(plan, Why::Verdict, seen, now);
         return next;
     }
-    if state.paused.is_some() && phase.is_forward() {
+    if next.mind_floor(plan, seen, now) || (state.paused.is_some() && phase.is_forward()) {
         return next;
     }
     match phase {
         Phase::Idle | Phase::Promoted | Phase::RolledBack => match wanted {
             Some(wanted) => next.start(plan, wanted, seen, now),
+            // Nobody would be left to tell the autoscaler.
+            None if state.floor != Floor::Free => {}
             None => {
                 next.rollout = None;
                 next.enter(Phase::Gone, now);

@@ -17,6 +17,7 @@ const POLICY: Policy = Policy {
     ack_timeout: 30_000,
     deadline: 600_000,
     watch: 60_000,
+    settle: 60_000,
 };
 
 fn build(steps: &[f64], judge: Judge, policy: Policy) -> Result<Plan, PlanError> {
@@ -36,7 +37,8 @@ struct Kind {
 
 impl Kind {
     fn new(plan: Plan, replicas: u32) -> Self {
-        let main = Workload { version: "v1".into(), replicas, ready: replicas, settled: true, trouble: None };
+        let main =
+            Workload { version: "v1".into(), replicas, ready: replicas, settled: true, trouble: None, floor: None };
         let none = Workload { settled: true, ..Workload::default() };
         let seen = Observation {
             main: Some(main),
@@ -57,7 +59,7 @@ impl Kind {
         ];
         for (pods, target) in groups {
             let Some(Target { version, replicas }) = target else { continue };
-            *pods = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None });
+            *pods = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None, floor: None });
         }
         for (split, weights) in self.seen.splits.iter_mut().zip(desired.weights) {
             split.weights = Some(weights);
@@ -314,7 +316,8 @@ fn run_trial(wanted: Option<&trial::Wanted>, state: &mut trial::State, seen: &mu
     for _ in 0..50 {
         let desired = state.desired(1);
         if let Some(Target { version, replicas }) = desired.canary {
-            seen.canary = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None });
+            seen.canary =
+                Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None, floor: None });
         }
         if let Some(weights) = desired.weights.first() {
             seen.splits[0].weights = Some(*weights);

@@ -16,6 +16,12 @@ const MAX_STEPS: usize = 100;
 const HOLD: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(600);
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Of states that were written before it could be given.
+pub(super) fn settle() -> u64 {
+    SETTLE.as_millis() as u64
+}
 
 /// What this document means.
 pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusal> {
@@ -39,6 +45,12 @@ pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusa
         inconclusive: written.inconclusive(),
         rollback: written.rollback.unwrap_or_default(),
         watch: parts::millis(written.watch.as_deref(), none, none, at("watch"))?,
+        settle: parts::millis(
+            written.autoscaler.as_ref().and_then(|a| a.settle.as_deref()),
+            SETTLE,
+            none,
+            ["spec".into(), "autoscaler".into(), "settle".into()],
+        )?,
         deadline: parts::millis(written.deadline.as_deref(), DEADLINE, some, at("deadline"))?,
         ack_timeout: parts::millis(acks.and_then(|a| a.timeout.as_deref()), ACK_TIMEOUT, some, ack_path)?,
         acks: acks.and_then(|a| a.then).unwrap_or_default(),

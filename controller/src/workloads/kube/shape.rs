@@ -44,6 +44,7 @@ pub fn observe(deployment: &Deployment, containers: &[String]) -> Result<Workloa
         ready: if current { ready } else { ready.min(wanted.max(0)) }.unsigned_abs(),
         settled: current && all == wanted && updated == wanted,
         trouble: None,
+        floor: None,
     })
 }
 

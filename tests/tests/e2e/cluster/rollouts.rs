@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const PODS: [&str; 3] = ["canary", "main", "baseline"];
 
-fn deployment(image: &str, replicas: u32) -> String {
+pub(super) fn deployment(image: &str, replicas: u32) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: hello }}\nspec:\n  replicas: {replicas}\n  \
          selector: {{ matchLabels: {{ app: hello, sluicegate.dev/role: main }} }}\n  template:\n    \
@@ -26,7 +26,7 @@ fn deployment(image: &str, replicas: u32) -> String {
     )
 }
 
-fn deploy(image: &str, more: &str) -> String {
+pub(super) fn deploy(image: &str, more: &str) -> String {
     format!(
         "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: hello }}\nspec:\n  \
          workload: hello\n  images: {{ app: \"{image}\" }}\n  splits: [hello]\n  steps: [10, 50]\n  hold: 1s\n  \
@@ -34,19 +34,19 @@ fn deploy(image: &str, more: &str) -> String {
     )
 }
 
-struct Stage {
-    world: World,
+pub(super) struct Stage {
+    pub(super) world: World,
     envoy: Envoy,
     _pods: Upstreams,
 }
 
 impl Stage {
     /// main at v1 with this many pods, and a rollout of v1 that has nothing to do.
-    fn new(prefix: &str, replicas: u32, more: &str) -> Result<Self> {
+    pub(super) fn new(prefix: &str, replicas: u32, more: &str) -> Result<Self> {
         Self::in_world(World::new(prefix)?, replicas, more)
     }
 
-    fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
+    pub(super) fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
         world.apply(&deployment("hello:v1", replicas))?;
         let split = split_yaml("hello", &[("canary", 0), ("main", 100), ("baseline", 0)], "");
         world.apply(&split.replace("default: canary", "default: main"))?;
@@ -64,40 +64,40 @@ impl Stage {
         Ok(stage)
     }
 
-    fn until(&self, phase: &str) -> Result<Value> {
+    pub(super) fn until(&self, phase: &str) -> Result<Value> {
         self.until_with(phase, |_| true)
     }
 
-    fn until_with(&self, phase: &str, more: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub(super) fn until_with(&self, phase: &str, more: impl Fn(&Value) -> bool) -> Result<Value> {
         let says = |o: &Value| o["status"]["phase"] == phase && more(o);
         self.world.until(&format!("the rollout to be {phase}"), "canarydeploys", "hello", says)
     }
 
-    fn begin(&self, more: &str) -> Result<()> {
+    pub(super) fn begin(&self, more: &str) -> Result<()> {
         self.world.apply(&deploy("hello:v2", more))
     }
 
-    fn load(&self) -> Result<Steady> {
+    pub(super) fn load(&self) -> Result<Steady> {
         Steady::start(self.envoy.listener(WEB)?, 400.0)
     }
 
     /// Replicas and image of a Deployment.
-    fn seen(&self, name: &str) -> Result<(u64, String)> {
+    pub(super) fn seen(&self, name: &str) -> Result<(u64, String)> {
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", self.world.namespace);
         let found = self.world.cluster.api().get(&path)?;
         let image = found["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         Ok((found["spec"]["replicas"].as_u64().unwrap_or(0), image.to_owned()))
     }
 
-    fn say(&self, verb: &str) -> Result<()> {
+    pub(super) fn say(&self, verb: &str) -> Result<()> {
         let name = format!("{}/hello", self.world.namespace);
         self.world.controller.cli(&[verb, &name, "--by", "ada"]).map(drop)
     }
 }
 
-const MANUAL: &str = "  deadline: 60s\n";
+pub(super) const MANUAL: &str = "  deadline: 60s\n";
 
-fn manual(yaml: &str) -> String {
+pub(super) fn manual(yaml: &str) -> String {
     yaml.replace("steps: [10, 50]", "steps: [{ weight: 10, judge: manual }, { weight: 50, judge: manual }]")
 }
 
