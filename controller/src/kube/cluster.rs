@@ -311,6 +311,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// What an object would be after that.
+    pub async fn would_be(
+        &self,
+        kind: Kind,
+        from: &DynamicObject,
+        patch: Value,
+    ) -> Result<DynamicObject, ClusterError> {
+        self.patch(kind, from, patch, Patch::Strategic, true).await
+    }
+
     async fn patch(
         &self,
         kind: Kind,

@@ -87,7 +87,7 @@ fn status(
     if let Some(view) = view {
         let of = |role: &str| view.pods.get(role).map(|pods| pods_in_words(pods, view.weights.get(role)));
         for (field, value) in [
-            ("phase", json!(if view.paused { "Paused" } else { view.phase.as_str() })),
+            ("phase", json!(Some(if view.paused { "Paused" } else { view.phase.as_str() }).filter(|p| !p.is_empty()))),
             ("step", json!(view.step.map(|step| format!("{step}/{}", view.steps.len())))),
             ("main", json!(of("main"))),
             ("baseline", json!(of("baseline"))),

@@ -45,6 +45,7 @@ pub fn plan(deploy: &Deploy) -> Result<Plan, PlanError> {
         deadline: deploy.deadline,
         watch: deploy.watch,
         settle: deploy.settle,
+        owned: deploy.replicas,
     };
     Plan::new(steps.collect(), splits.collect(), policy)
 }

@@ -212,10 +212,11 @@ impl State {
             weights: all_main(),
             floor: None,
         };
-        let Some(rollout) = &self.rollout else {
-            return if self.phase == Phase::Gone { Desired::default() } else { resting(None) };
-        };
         let old = |replicas| Target { version: self.stable.clone(), replicas };
+        let Some(rollout) = &self.rollout else {
+            let gone = self.phase == Phase::Gone;
+            return if gone { Desired::default() } else { resting(plan.policy.owned.map(old)) };
+        };
         let new = |replicas| Target { version: rollout.version.clone(), replicas };
         let at_step = |step: usize, weights| {
             let small = canary_replicas(plan, rollout.replicas, step);
@@ -244,9 +245,8 @@ impl State {
             Phase::Shed => returning(rollout.back.as_ref().and_then(|b| b.main.clone()), back_weights()),
             Phase::Restore => returning(restored(), back_weights()),
             Phase::Return => returning(restored(), all_main()),
-            Phase::Idle | Phase::CleanUp | Phase::Watch | Phase::Promoted | Phase::Clear | Phase::RolledBack => {
-                resting(None)
-            }
+            Phase::Idle | Phase::Promoted | Phase::RolledBack => resting(plan.policy.owned.map(old)),
+            Phase::CleanUp | Phase::Watch | Phase::Clear => resting(None),
             Phase::Gone => Desired::default(),
         }
     }

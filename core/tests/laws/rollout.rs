@@ -341,6 +341,7 @@ const POLICY: Policy = Policy {
     deadline: 100,
     watch: 100,
     settle: 100,
+    owned: None,
 };
 
 fn run(name: &str, plan: &Plan) {
@@ -393,9 +394,9 @@ fn every_reachable_state_keeps_its_promises_when_main_is_restored_first() {
 }
 
 #[test]
-fn every_reachable_state_keeps_its_promises_when_late_acks_roll_back() {
-    let policy = Policy { acks: AckPolicy::Rollback, watch: 0, ..POLICY };
-    run("one step, manual", &plan(&[50], &[&[50]], Judge::Manual, policy));
+fn every_reachable_state_keeps_its_promises_when_late_acks_roll_back_and_main_is_owned() {
+    let policy = Policy { acks: AckPolicy::Rollback, watch: 0, owned: Some(FULL), ..POLICY };
+    run("one step, manual, owned", &plan(&[50], &[&[50]], Judge::Manual, policy));
 }
 
 #[test]

@@ -18,6 +18,7 @@ const POLICY: Policy = Policy {
     deadline: 600_000,
     watch: 60_000,
     settle: 60_000,
+    owned: None,
 };
 
 fn build(steps: &[f64], judge: Judge, policy: Policy) -> Result<Plan, PlanError> {

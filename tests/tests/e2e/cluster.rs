@@ -2,6 +2,7 @@
 //! may do what the chart's role says, and no more.
 
 mod autoscaler;
+mod content;
 mod founding;
 mod replicas;
 mod rollouts;

@@ -47,10 +47,17 @@ impl Stage {
     }
 
     pub(super) fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
-        world.apply(&deployment("hello:v1", replicas))?;
+        let documents = format!("{}---\n{}", deployment("hello:v1", replicas), deploy("hello:v1", more));
+        let stage = Self::of(world, &documents)?;
+        stage.until("Idle")?;
+        Ok(stage)
+    }
+
+    /// The split `hello` and these documents.
+    pub(super) fn of(world: World, documents: &str) -> Result<Self> {
         let split = split_yaml("hello", &[("canary", 0), ("main", 100), ("baseline", 0)], "");
         world.apply(&split.replace("default: canary", "default: main"))?;
-        world.apply(&deploy("hello:v1", more))?;
+        world.apply(documents)?;
         let pods = Upstreams::start(&PODS)?;
         let split = format!("{}/hello", world.namespace);
         let config = json!({ "controller": { "cluster": CONTROLLER_CLUSTER }, "split": split });
@@ -59,9 +66,7 @@ impl Stage {
         let mut clusters: Vec<Value> = PODS.iter().map(|pod| cluster(pod, &pods.addrs(pod))).collect();
         clusters.push(cluster(CONTROLLER_CLUSTER, &[world.controller.proxy]));
         let envoy = Envoy::start(Options::new(vec![listener.filter(wasm.filter())], clusters).workers(2))?;
-        let stage = Self { world, envoy, _pods: pods };
-        stage.until("Idle")?;
-        Ok(stage)
+        Ok(Self { world, envoy, _pods: pods })
     }
 
     pub(super) fn until(&self, phase: &str) -> Result<Value> {
