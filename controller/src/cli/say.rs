@@ -1,4 +1,4 @@
-//! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`.
+//! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`, `undo`.
 
 use super::{Common, client::Client, print_as, rollout, split_name, text};
 use crate::{admin::model, rollouts::view::View};
@@ -30,5 +30,13 @@ pub(super) struct Say {
 pub(super) fn run(verb: &str, say: &Say) -> Result<()> {
     let body = model::Say { by: say.by.clone(), reason: say.reason.clone(), step: say.step, over_fail: say.over_fail };
     let view: View = Client::new(&say.common.admin).post(&format!("/v1/rollouts/{}/{verb}", say.name), &body)?;
+    if let ("undo", Some(version)) = (verb, &view.version) {
+        // Where what is wanted is kept in Git, somebody has to change it there.
+        eprintln!(
+            "main goes back to {}; its document still says {version}, which is not tried again until the document says \
+             another version",
+            view.stable
+        );
+    }
     print_as(say.common.output, &view).unwrap_or_else(|| text::print(&rollout::line(&view)))
 }

@@ -199,9 +199,7 @@ impl OfRollout {
         }
         let history = History { cluster: &self.all.cluster, main: &main };
         match history.find(version).await? {
-            None if version.contains('#') => {
-                Err(self.wrong(&main, format!("no ControllerRevision says any more what version {version} was")))
-            }
+            None => Err(self.wrong(&main, format!("no ControllerRevision says any more what version {version} was"))),
             found => Ok(found),
         }
     }
@@ -265,6 +263,12 @@ impl OfRollout {
             _ => {}
         }
         let main = cluster.get(Kind::Deployment, &main_name).ok_or_else(|| self.missing(rollout))?;
+        if role == Role::Baseline && self.care.content.is_some() {
+            let seen = typed(&main).map_err(|why| self.wrong(&main_name, why))?;
+            let runs = shape::version(&seen, &self.care).map_err(|why| self.wrong(&main_name, why))?;
+            let history = History { cluster, main: &main_name };
+            history.keep(&runs, shape::template(&main), self.owner(rollout)).await?;
+        }
         let template = self.template(rollout, &main, &target.version).await?;
         let mut content = shape::copy(&main, template, role, &self.all.role_label, target);
         if let Some(owner) = self.owner(rollout) {

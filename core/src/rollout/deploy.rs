@@ -150,6 +150,9 @@ pub struct State {
     pub paused: Option<u64>,
     /// The version main runs outside of rollouts.
     pub stable: String,
+    /// The version before the last promotion; `None`: there was none, or it was undone.
+    #[serde(default)]
+    pub previous: Option<String>,
     /// Rolled back, so it does not start again by itself.
     pub rejected: Option<String>,
     /// The rollout under way, or the last one.
@@ -192,6 +195,7 @@ impl State {
             entered: now,
             paused: None,
             stable,
+            previous: None,
             rejected: None,
             rollout: None,
             floor: Floor::Free,
@@ -316,6 +320,7 @@ impl State {
         }
         self.stable = main.version.clone();
         self.rejected = None;
+        self.previous = None;
         self.rollout = Some(Rollout {
             version: wanted.to_owned(),
             replicas: main.replicas.max(1),
@@ -432,7 +437,7 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
 impl State {
     pub(super) fn promoted(&mut self, now: u64) {
         if let Some(rollout) = &self.rollout {
-            self.stable.clone_from(&rollout.version);
+            self.previous = Some(std::mem::replace(&mut self.stable, rollout.version.clone()));
         }
         self.enter(Phase::Promoted, now);
     }

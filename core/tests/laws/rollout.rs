@@ -126,7 +126,7 @@ struct Explored {
 
 fn commands() -> Vec<Command> {
     let both = [false, true];
-    let mut all = vec![Command::Pause, Command::Resume, Command::Rollback];
+    let mut all = vec![Command::Pause, Command::Resume, Command::Rollback, Command::Undo];
     all.extend(both.map(|over_fail| Command::Continue { over_fail }));
     all.extend(both.map(|over_fail| Command::Promote { over_fail }));
     all

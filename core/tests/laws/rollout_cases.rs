@@ -193,6 +193,25 @@ fn a_rollback_after_promotion_puts_the_old_version_back() {
 }
 
 #[test]
+fn an_undo_gives_main_the_version_before_with_the_pods_it_has_now() {
+    let mut world = kind(&[50.0], Judge::Auto);
+    assert_eq!(world.say(Command::Undo), Err(Refused::NoPrevious));
+    world.settle();
+    assert_eq!(world.say(Command::Undo), Err(Refused::UnderWay));
+    (world.seen.verdict, world.now) = (Verdict::Pass, 10_000);
+    world.settle();
+    world.now += 60_000;
+    assert_eq!(world.settle(), Phase::Promoted);
+    world.seen.main.as_mut().unwrap().replicas = 12;
+    world.say(Command::Undo).unwrap();
+    assert_eq!(world.settle(), Phase::RolledBack);
+    let main = world.seen.main.clone().unwrap();
+    assert_eq!((main.version.as_str(), main.replicas, world.state.stable.as_str()), ("v1", 12, "v1"));
+    // It is still wanted, and does not come back by itself; nor is there anything else to undo.
+    assert_eq!((world.settle(), world.say(Command::Undo)), (Phase::RolledBack, Err(Refused::NoPrevious)));
+}
+
+#[test]
 fn a_person_goes_over_an_inconclusive_verdict_but_over_a_fail_only_on_purpose() {
     let mut world = kind(&[10.0, 50.0], Judge::Both);
     world.settle();

@@ -198,5 +198,7 @@ fn said(command: Command) -> &'static str {
         Command::Promote { over_fail: false } => "promote",
         Command::Promote { over_fail: true } => "promote --override",
         Command::Rollback => "rollback",
+        // By this it begins with, it is a decision to go back.
+        Command::Undo => "rollback (undo)",
     }
 }

@@ -81,6 +81,47 @@ fn a_patch_reaches_the_canary_only_and_main_gets_back_all_it_had() -> Result<()>
 }
 
 #[test]
+fn what_was_promoted_can_be_undone_and_does_not_come_back_by_itself() -> Result<()> {
+    let stage = Stage::new("undone", 2, "")?;
+    let before = deployment(&stage, "hello")?;
+    let load = stage.load()?;
+    let yaml = patched("hello:v2", "on").replace("  watch: 10m\n", "");
+    stage.world.apply(&yaml)?;
+    for step in ["1/2", "2/2"] {
+        at_step(&stage, step)?;
+        stage.say("continue")?;
+    }
+    stage.until("Promoted")?;
+    ensure!(runs(&stage, "hello")? == is("hello:v2", "on"), "{:?}", runs(&stage, "hello")?);
+    // By hand it may have got other pods meanwhile.
+    stage.world.cluster.api().patch(&path(&stage, "deployments", "hello"), &json!({ "spec": { "replicas": 3 } }))?;
+    poll::until("the third pod to be known", PATIENCE, || {
+        let seen = stage.world.object("canarydeploys", "hello").map_err(|why| format!("{why:#}"))?;
+        let main = seen["status"]["main"].to_string();
+        if main.contains("3/3") { Ok(()) } else { Err(main) }
+    })?;
+    let name = format!("{}/hello", stage.world.namespace);
+    let said = stage.world.controller.try_cli(&["undo", &name, "--by", "ada"])?;
+    let told = String::from_utf8_lossy(&said.stderr).into_owned();
+    ensure!(
+        said.status.success() && told.contains("main goes back to app=hello:v1; its document still says"),
+        "{told}"
+    );
+    stage.until("RolledBack")?;
+    let after = deployment(&stage, "hello")?;
+    ensure!(after["spec"]["template"] == before["spec"]["template"], "{}", after["spec"]["template"]);
+    ensure!(after["spec"]["replicas"] == 3, "{}", after["spec"]);
+    load.stop_clean()?;
+    ensure!(stage.say("undo").is_err_and(|why| format!("{why:#}").contains("undone already")));
+    // Whoever applies the same document again begins nothing.
+    stage.world.apply(&yaml.replace("  deadline: 60s", "  deadline: 61s"))?;
+    stage.world.until("the document to be read", "canarydeploys", "hello", |o| {
+        o["status"]["observedGeneration"] == o["metadata"]["generation"] && o["status"]["phase"] == "RolledBack"
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_patch_that_kubernetes_refuses_is_told_in_its_words_and_touches_nothing() -> Result<()> {
     let stage = Stage::new("refused", 2, TIMES)?;
     let before = deployment(&stage, "hello")?;
