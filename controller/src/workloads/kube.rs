@@ -78,11 +78,10 @@ impl OfRollout {
     }
 
     /// The autoscaler of main; of several the first, about whom Kubernetes complains itself.
-    fn scaler(&self, rollout: &str) -> Result<Option<(Arc<DynamicObject>, HorizontalPodAutoscaler)>, WorkloadsError> {
+    fn scaler(&self, rollout: &str) -> Result<Option<(Arc<DynamicObject>, HorizontalPodAutoscaler)>, String> {
         let main = self.name(rollout, Role::Main);
-        let wrong = |why| WorkloadsError::Deployment { deployment: main.clone(), why };
         if !self.all.cluster.is_listed(Kind::Autoscaler) {
-            return Err(wrong("the HorizontalPodAutoscalers of the cluster are not known yet; a moment".to_owned()));
+            return Err("the HorizontalPodAutoscalers of the cluster are not known yet; a moment".to_owned());
         }
         let (namespace, short) = main.split_once('/').unwrap_or_default();
         let all = self.all.cluster.list(Kind::Autoscaler).into_values();
@@ -96,7 +95,8 @@ impl OfRollout {
     }
 
     async fn tell_scaler(&self, rollout: &str, replicas: u32) -> Result<(), WorkloadsError> {
-        let Some((object, scaler)) = self.scaler(rollout)? else { return Ok(()) };
+        let scaler = self.scaler(rollout).map_err(|why| self.wrong(&self.name(rollout, Role::Main), why))?;
+        let Some((object, scaler)) = scaler else { return Ok(()) };
         let patch = scaler::tell(&scaler, replicas);
         Ok(self.all.cluster.write(Kind::Autoscaler, &object, patch).await?)
     }
@@ -108,7 +108,7 @@ impl OfRollout {
             return Ok(Workload { settled: true, ..Workload::default() });
         };
         if role == Role::Main {
-            self.check_owned(rollout, &name, &deployment)?;
+            self.check_owned(rollout, &deployment).map_err(wrong)?;
         }
         let mut workload = shape::observe(&deployment, &self.care).map_err(wrong)?;
         if workload.ready < workload.replicas {
@@ -116,7 +116,7 @@ impl OfRollout {
             workload.trouble = self.trouble(&name, &deployment).await;
         }
         if role == Role::Main {
-            workload.floor = self.scaler(rollout)?.map(|(_, scaler)| scaler::told(&scaler));
+            workload.floor = self.scaler(rollout).map_err(wrong)?.map(|(_, scaler)| scaler::told(&scaler));
         }
         Ok(workload)
     }
@@ -158,16 +158,14 @@ impl OfRollout {
     }
 
     /// A main that the rollout makes must not be somebody else's.
-    fn check_owned(&self, rollout: &str, name: &str, main: &Deployment) -> Result<(), WorkloadsError> {
+    fn check_owned(&self, rollout: &str, main: &Deployment) -> Result<(), String> {
         let made = matches!(self.care.content, Some(Content::Template(_)));
         if !made || shape::is_owned(main, self.uid(rollout).as_deref()) {
             return Ok(());
         }
-        Err(self.wrong(
-            name,
-            "it is there and does not belong to this rollout, which has a template and so makes it; delete it, choose \
-             another name with workload, or leave it as it is and roll out images or a patch instead of a template",
-        ))
+        Err("it is there and does not belong to this rollout, which has a template and so makes it; delete it, choose \
+             another name with workload, or leave it as it is and roll out images or a patch instead of a template"
+            .to_owned())
     }
 
     /// The pods of a version, made from main as it is.
@@ -216,9 +214,9 @@ impl OfRollout {
             return Ok(cluster.apply(Kind::Deployment, &name, content).await?);
         };
         let seen = typed(&main).map_err(|why| self.wrong(&name, why))?;
-        self.check_owned(rollout, &name, &seen)?;
+        self.check_owned(rollout, &seen).map_err(|why| self.wrong(&name, why))?;
         let mut patch = json!({ "spec": {} });
-        if self.scaler(rollout)?.is_none() {
+        if self.scaler(rollout).map_err(|why| self.wrong(&name, why))?.is_none() {
             patch["spec"]["replicas"] = json!(target.replicas);
         }
         let runs = shape::version(&seen, &self.care).map_err(|why| self.wrong(&name, why))?;
