@@ -52,6 +52,8 @@ enum Verb {
     Resume(say::Say),
     /// Go to the last step and promote, leaving out the judgments in between.
     Promote(say::Say),
+    /// After promotion: give main the version before, at once. Its document still says the other one.
+    Undo(say::Say),
     /// Judge a recording, without a controller: what the judges would have said, and when.
     Judge(judge::Judge),
     /// Print the Kubernetes CRDs, and the policy that goes with them.
@@ -103,6 +105,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Pause(say) => say::run("pause", &say),
         Verb::Resume(say) => say::run("resume", &say),
         Verb::Promote(say) => say::run("promote", &say),
+        Verb::Undo(say) => say::run("undo", &say),
         Verb::Judge(judge) => judge::run(&judge),
         Verb::Crds => crds::run(),
         Verb::Routes(routes) => routes::run(&routes),

@@ -60,6 +60,14 @@ impl Wanted {
         }
     }
 
+    /// The kind of its document.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Deploy(_) => "CanaryDeploy",
+            Self::Test(_) => "CanaryTest",
+        }
+    }
+
     /// The version that is wanted.
     pub fn version(&self) -> String {
         match self {

@@ -17,7 +17,7 @@ pub mod kube;
 pub mod process;
 
 use crate::{
-    api::accept_rollout::{CommandLine, Deploy, Test},
+    api::accept_rollout::{CommandLine, Deploy, Test, content::Content},
     kube::cluster::Kind,
     rollouts::Wanted,
 };
@@ -71,6 +71,11 @@ pub trait Workloads: fmt::Debug + Send + Sync {
 
     /// Tells a role what it should be. Returns when it was told, not when the pods are ready: `observe` says that.
     fn apply<'a>(&'a self, rollout: &'a str, role: Role, target: &'a Target) -> Answer<'a, ()>;
+
+    /// Tells the autoscaler of main, where there is one, to leave so many pods at least; 0: as its owner says.
+    fn floor<'a>(&'a self, _rollout: &'a str, _replicas: u32) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Who looks after the pods of one rollout.
@@ -84,6 +89,10 @@ pub struct Care {
     pub workload: Option<String>,
     /// The containers whose images make the version, in order.
     pub containers: Vec<String>,
+    /// What is rolled out beyond images.
+    pub content: Option<Content>,
+    /// The version that is rolled out.
+    pub version: String,
 }
 
 impl Care {
@@ -97,14 +106,26 @@ impl Care {
 
     /// The same of a CanaryDeploy.
     pub fn of_deploy(deploy: &Deploy) -> Self {
-        let (command, workload) = (deploy.command.clone(), deploy.workload.clone());
-        Self { kind: Kind::CanaryDeploy, command, workload, containers: deploy.images.keys().cloned().collect() }
+        Self {
+            kind: Kind::CanaryDeploy,
+            command: deploy.command.clone(),
+            workload: deploy.workload.clone(),
+            containers: deploy.images.keys().cloned().collect(),
+            content: deploy.content.clone(),
+            version: deploy.version.clone(),
+        }
     }
 
     /// The same of a CanaryTest.
     pub fn of_test(test: &Test) -> Self {
-        let (command, workload) = (test.command.clone(), test.workload.clone());
-        Self { kind: Kind::CanaryTest, command, workload, containers: test.images.keys().cloned().collect() }
+        Self {
+            kind: Kind::CanaryTest,
+            command: test.command.clone(),
+            workload: test.workload.clone(),
+            containers: test.images.keys().cloned().collect(),
+            content: test.content.clone(),
+            version: test.version.clone(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! * [`deploy`]: the machine of a CanaryDeploy: its [`deploy::State`], and [`deploy::step`] from one to the next.
 //! * [`desired`]: what a state wants the world to be; effects are what the world lacks of that.
 //! * [`probe`]: the first requests for pods that had none.
+//! * [`floor`]: below what an autoscaler must not take main, and until when.
 //! * [`command`]: what a person may say, and when.
 //! * [`trial`]: the smaller machine of a CanaryTest.
 //!
@@ -16,6 +17,7 @@
 pub mod command;
 pub mod deploy;
 pub mod desired;
+pub mod floor;
 pub mod plan;
 pub mod probe;
 pub mod trial;
@@ -93,6 +95,8 @@ pub struct Workload {
     pub settled: bool,
     /// Why pods do not get ready, when that is known.
     pub trouble: Option<String>,
+    /// An autoscaler decides how many there are, and was told to leave so many at least; `None`: there is none.
+    pub floor: Option<u32>,
 }
 
 /// A split as it is seen.

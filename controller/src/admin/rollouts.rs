@@ -18,7 +18,7 @@ use axum::{
 use sluicegate_core::rollout::command::Command;
 use tokio::sync::oneshot;
 
-const VERBS: &str = "continue, rollback, pause, resume and promote";
+const VERBS: &str = "continue, rollback, pause, resume, promote and undo";
 
 pub(super) async fn list(State(desk): State<Desk>) -> Response {
     let rollouts = desk.context.lock().rollouts.values().cloned().collect();
@@ -59,6 +59,7 @@ pub(super) async fn say(
         "continue" => Command::Continue { over_fail: say.over_fail },
         "promote" => Command::Promote { over_fail: say.over_fail },
         "rollback" => Command::Rollback,
+        "undo" => Command::Undo,
         "pause" => Command::Pause,
         "resume" => Command::Resume,
         other => return teach(StatusCode::NOT_FOUND, format!("{other:?} is no verb of a rollout; there are {VERBS}")),

@@ -1,9 +1,10 @@
 //! From a CanaryDeploy, CanaryTest or Judgment as written to what it means, or why it was refused and at which field.
 //!
 //! * [`deploy`], [`mod@test`], [`judgment`]: the three kinds.
-//! * [`parts`]: what they have in common.
+//! * [`content`]: what is rolled out; [`parts`]: what else they have in common.
 //! * [`judging`]: what makes a step good; [`metrics`]: the metrics among it.
 
+pub mod content;
 pub mod deploy;
 pub mod judging;
 pub mod judgment;
@@ -17,6 +18,7 @@ use super::{
     judgment::{DecisionKind, VerdictKind},
     rollout::{JudgeKind, WebhookPhase},
 };
+use content::Content;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -35,6 +37,12 @@ pub struct Deploy {
     pub version: String,
     /// Container name to image; empty when the version is a name.
     pub images: BTreeMap<String, String>,
+    /// What is rolled out beyond images.
+    #[serde(default)]
+    pub content: Option<Content>,
+    /// Pods of main, when main belongs to the rollout.
+    #[serde(default)]
+    pub replicas: Option<u32>,
     /// The user's own command; `None`: pods are taken as given, or are a Deployment's.
     pub command: Option<CommandLine>,
     /// At least one, the last at 50 %.
@@ -49,6 +57,9 @@ pub struct Deploy {
     pub rollback: RollbackKind,
     /// Milliseconds to look on after promotion; 0: not at all.
     pub watch: u64,
+    /// Milliseconds at rest before the autoscaler of main is its owner's again.
+    #[serde(default = "deploy::settle")]
+    pub settle: u64,
     /// Milliseconds that pods may take to get ready, per step.
     pub deadline: u64,
     /// Milliseconds that proxies may take to ack.
@@ -176,6 +187,9 @@ pub struct Test {
     pub version: String,
     /// Container name to image; empty when the version is a name.
     pub images: BTreeMap<String, String>,
+    /// What is rolled out beyond images.
+    #[serde(default)]
+    pub content: Option<Content>,
     /// The user's own command; `None`: pods are taken as given, or are a Deployment's.
     pub command: Option<CommandLine>,
     /// `namespace/name`; at least one.

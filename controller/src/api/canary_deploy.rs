@@ -3,7 +3,7 @@
 use super::{
     judge::{InconclusiveKind, JudgeSpec},
     percent::{any_object, list_of_any},
-    rollout::{SplitEntry, StepEntry, WebhookSpec, WorkloadsSpec, images},
+    rollout::{Object, SplitEntry, StepEntry, WebhookSpec, WorkloadsSpec, images, patch, template},
     rules,
 };
 use kube::CustomResource;
@@ -35,15 +35,29 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = rules::DEPLOY))]
 pub struct CanaryDeploySpec {
-    /// The Deployment that is main; `-baseline` and `-canary` are its copies.
+    /// The Deployment that is main; `-baseline` and `-canary` are its copies. With `template` it is made, by the name of
+    /// this rollout unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 54), extend("x-kubernetes-validations" = rules::LABEL))]
     pub workload: Option<String>,
-    /// Container name to image: the new version of a Deployment. Changing this starts a rollout. Exactly one of
-    /// `images` and `version` is given.
+    /// Container name to image: the new version of a Deployment. Changing this starts a rollout. Of `images`
+    /// and `patch`, `template`, `version` exactly one is given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "images")]
     pub images: BTreeMap<String, String>,
+    /// What else of main's pods is to change: a strategic merge patch of its pod template, such as
+    /// `{ spec: { containers: [{ name: app, args: [-v] }] } }`. Changing this starts a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patch")]
+    pub patch: Option<Object>,
+    /// The pods of main, which then belongs to this rollout and goes with it. Changing this starts a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "template")]
+    pub template: Option<Object>,
+    /// How many pods main has, with `template`. A change in mid-rollout waits for its end. Unless given: 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 10_000))]
+    pub replicas: Option<u32>,
     /// The new version by a name that the user's own command knows. Changing this starts a rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::VERSION))]
@@ -79,6 +93,9 @@ pub struct CanaryDeploySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
     pub deadline: Option<String>,
+    /// What to do about a HorizontalPodAutoscaler that scales main.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<AutoscalerSpec>,
     /// What to do about proxies that do not ack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acks: Option<AcksSpec>,
@@ -100,6 +117,17 @@ pub enum RollbackKind {
     Fast,
     /// Main gets all its pods back first.
     Safe,
+}
+
+/// What to do about a HorizontalPodAutoscaler that scales main.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AutoscalerSpec {
+    /// How long after the end of a rollout it still leaves main the pods of the start: what it measured until then is of
+    /// a main with less traffic. Unless given: 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::DURATION))]
+    pub settle: Option<String>,
 }
 
 /// What to do about proxies that do not ack.

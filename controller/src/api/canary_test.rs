@@ -2,7 +2,7 @@
 
 use super::{
     percent::{Percent, any_object, list_of_any},
-    rollout::{SplitEntry, WorkloadsSpec, images},
+    rollout::{Object, SplitEntry, WorkloadsSpec, images, patch},
     rules,
 };
 use kube::CustomResource;
@@ -36,10 +36,16 @@ pub struct CanaryTestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 54), extend("x-kubernetes-validations" = rules::LABEL))]
     pub workload: Option<String>,
-    /// Container name to image: the version of a Deployment to try. Exactly one of `images` and `version` is given.
+    /// Container name to image: the version of a Deployment to try. Either `images` and `patch`, or
+    /// `version` is given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "images")]
     pub images: BTreeMap<String, String>,
+    /// What else of main's pods is to be tried: a strategic merge patch of its pod template, such as
+    /// `{ spec: { containers: [{ name: app, args: [-v] }] } }`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "patch")]
+    pub patch: Option<Object>,
     /// The version to try by a name that the user's own command knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::VERSION))]

@@ -72,6 +72,8 @@ pub enum DecisionKind {
     Rollback,
     /// Go to the last step and promote, leaving out the judgments in between.
     Promote,
+    /// Give main the version before again, after it was promoted.
+    Undo,
 }
 
 /// What the evidence says.

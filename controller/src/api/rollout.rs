@@ -9,9 +9,11 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use serde_json::{Value, json};
 use std::fmt;
 
 pub use super::accept_rollout::Webhook;
+pub(super) use super::accept_rollout::content::Object;
 
 /// The user's own command that looks after the pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -207,6 +209,36 @@ pub struct WebhookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), extend("x-kubernetes-validations" = rules::FILE))]
     pub ca_file: Option<String>,
+}
+
+/// The schema of a part of a pod template.
+pub(super) fn patch(_: &mut SchemaGenerator) -> Schema {
+    pod(&["name"], json!({ "type": "string", "minLength": 1, "maxLength": 63 }), &[])
+}
+
+/// The schema of a whole one. What has a name in it is checked; the rest is Kubernetes' business.
+pub(super) fn template(_: &mut SchemaGenerator) -> Schema {
+    let text = |most| json!({ "type": "string", "maxLength": most, "pattern": "^[^ ,]+$" });
+    let mut schema = pod(&["name", "image"], text(63), &["spec"]);
+    let fields = schema.ensure_object();
+    fields["properties"]["spec"]["required"] = json!(["containers"]);
+    fields["properties"]["spec"]["properties"]["containers"]["minItems"] = json!(1);
+    fields["properties"]["spec"]["properties"]["containers"]["items"]["properties"]["image"] = text(1024);
+    schema
+}
+
+fn pod(required: &[&str], name: Value, parts: &[&str]) -> Schema {
+    let open = |mut schema: Value| {
+        schema["type"] = json!("object");
+        schema["x-kubernetes-preserve-unknown-fields"] = json!(true);
+        schema
+    };
+    let container = open(json!({ "required": required, "properties": { "name": name } }));
+    let spec = open(json!({ "properties": { "containers": { "type": "array", "items": container } } }));
+    json_schema!({
+        "type": "object", "minProperties": 1, "required": parts,
+        "properties": { "metadata": open(json!({})), "spec": spec },
+    })
 }
 
 /// The schema of container name to image.

@@ -137,19 +137,20 @@ macro_rules! rollout {
     ($($more:expr),* $(,)?) => {
         [
             say(
-                "!(has(self.version) && has(self.images))",
-                "version and images are two ways to say the same; keep images for a Deployment, version for a command",
+                "!(has(self.version) && (has(self.images) || has(self.patch)))",
+                "version and images or patch are two ways to say the same; keep images for a Deployment, version for a command",
             )
             .at(".version"),
-            say(
-                "has(self.version) || has(self.images)",
-                "there is no version; write images: { CONTAINER: IMAGE } for a Deployment, or version: v2",
-            ),
             say(
                 "!has(self.images) || has(self.workload)",
                 "images are those of a Deployment; name it with workload: NAME",
             )
             .at(".images"),
+            say(
+                "!has(self.patch) || has(self.workload)",
+                "a patch is of a Deployment; name it with workload: NAME",
+            )
+            .at(".patch"),
             say(
                 "has(self.workload) == has(oldSelf.workload) && (!has(self.workload) || self.workload == oldSelf.workload)",
                 "workload cannot be changed, or nobody would look after the pods of the other; delete this and make a new one",
@@ -161,10 +162,34 @@ macro_rules! rollout {
 }
 
 /// A whole CanaryDeploy.
-pub(super) const DEPLOY: [Rule; 4] = rollout![];
+pub(super) const DEPLOY: [Rule; 8] = rollout![
+    say(
+        "has(self.version) || has(self.images) || has(self.patch) || has(self.template)",
+        "there is no version; write images: { CONTAINER: IMAGE } for a Deployment, or version: v2",
+    ),
+    say(
+        "!has(self.template) || !(has(self.version) || has(self.images) || has(self.patch))",
+        "template says everything; leave out version, images and patch",
+    )
+    .at(".template"),
+    say(
+        "!has(self.replicas) || has(self.template)",
+        "replicas go with template; those of another Deployment are its own business",
+    )
+    .at(".replicas"),
+    say(
+        "has(self.template) == has(oldSelf.template)",
+        "main belongs to a rollout with template, and not to one without; delete this and make a new one",
+    )
+    .at(".template"),
+];
 
 /// A whole CanaryTest.
-pub(super) const TEST: [Rule; 5] = rollout![
+pub(super) const TEST: [Rule; 6] = rollout![
+    say(
+        "has(self.version) || has(self.images) || has(self.patch)",
+        "there is no version; write images: { CONTAINER: IMAGE } for a Deployment, or version: v2",
+    ),
     say(
         "!has(self.replicas) || self.replicas > 0 || self.weight <= 0.0",
         "no pod would answer the canary's requests; give it replicas, or weight: 0",
@@ -214,7 +239,7 @@ pub(super) const QUERY: [Rule; 1] = [say(
 pub(super) const JUDGMENT: [Rule; 6] = [
     say(
         "has(self.verdict) || has(self.decision)",
-        "the decision is missing; write decision: continue, promote or rollback",
+        "the decision is missing; write decision: continue, promote, rollback or undo",
     ),
     say(
         "has(self.verdict) || !has(self.decision) || (has(self.by) && self.by.trim().size() > 0)",
@@ -226,7 +251,7 @@ pub(super) const JUDGMENT: [Rule; 6] = [
     )
     .at(".override"),
     say(
-        "!(has(self.override) && self.override && has(self.decision) && self.decision == 'rollback')",
+        "!(has(self.override) && self.override && has(self.decision) && self.decision in ['rollback', 'undo'])",
         "override goes with continue and promote; nothing keeps you from rolling back",
     )
     .at(".override"),

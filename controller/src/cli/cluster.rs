@@ -154,6 +154,7 @@ impl Kubectl {
         let command = match decision {
             "continue" => Command::Continue { over_fail: say.over_fail },
             "promote" => Command::Promote { over_fail: say.over_fail },
+            "undo" => Command::Undo,
             _ => Command::Rollback,
         };
         // A Judgment waits for its moment; a person who types this means now, so it is not given when that would refuse it.

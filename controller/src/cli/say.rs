@@ -1,4 +1,4 @@
-//! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`.
+//! `sluicegate continue`, `rollback`, `pause`, `resume`, `promote`, `undo`.
 
 use super::{Common, door::Door, object_name, print_as, rollout, text};
 use crate::admin::model;
@@ -31,5 +31,13 @@ pub(super) fn run(verb: &str, say: &Say) -> Result<()> {
     let body = model::Say { by: say.by.clone(), reason: say.reason.clone(), step: say.step, over_fail: say.over_fail };
     let door = Door::open(&say.common)?;
     let view = door.say(&door.full(&say.name)?, verb, body)?;
+    if let ("undo", Some(version)) = (verb, &view.version) {
+        // Where what is wanted is kept in Git, somebody has to change it there.
+        eprintln!(
+            "main goes back to {}; its document still says {version}, which is not tried again until the document says \
+             another version",
+            view.stable
+        );
+    }
     print_as(say.common.output, &view).unwrap_or_else(|| text::print(&rollout::line(&view)))
 }

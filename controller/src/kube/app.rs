@@ -60,7 +60,7 @@ pub(crate) async fn start(
     let election = Election::new(client.clone(), &home, identity.clone(), address, fence.clone());
     let cluster = Cluster::new(client, place.namespace, fence);
     let (told, noticed) = mpsc::channel(NOTICED);
-    for kind in Kind::ALL.into_iter().chain([Kind::Deployment]) {
+    for kind in Kind::ALL.into_iter().chain(Kind::WORKLOADS) {
         // Ends with the store, which has the other end of the channel.
         drop(tokio::spawn(watch::run(cluster.clone(), kind, told.clone())));
     }

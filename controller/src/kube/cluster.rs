@@ -8,7 +8,7 @@ use super::lease::Fence;
 use crate::api::{
     canary_deploy::CanaryDeploy, canary_test::CanaryTest, judgment::Judgment, traffic_split::TrafficSplit,
 };
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, autoscaling::v2::HorizontalPodAutoscaler};
 use kube::{
     Api, Client, Config, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
@@ -42,11 +42,15 @@ pub enum Kind {
     Judgment,
     /// `Deployment`: the pods of rollouts.
     Deployment,
+    /// `HorizontalPodAutoscaler`: who else scales them.
+    Autoscaler,
 }
 
 impl Kind {
     /// All of ours.
     pub const ALL: [Self; 4] = [Self::TrafficSplit, Self::CanaryDeploy, Self::CanaryTest, Self::Judgment];
+    /// Those that rollouts are carried out on.
+    pub const WORKLOADS: [Self; 2] = [Self::Deployment, Self::Autoscaler];
     /// Those that are led from step to step.
     pub const ROLLOUTS: [Self; 2] = [Self::CanaryDeploy, Self::CanaryTest];
 
@@ -58,6 +62,7 @@ impl Kind {
             Self::CanaryTest => "CanaryTest",
             Self::Judgment => "Judgment",
             Self::Deployment => "Deployment",
+            Self::Autoscaler => "HorizontalPodAutoscaler",
         }
     }
 
@@ -74,6 +79,7 @@ impl Kind {
             Self::CanaryTest => ApiResource::erase::<CanaryTest>(&()),
             Self::Judgment => ApiResource::erase::<Judgment>(&()),
             Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::Autoscaler => ApiResource::erase::<HorizontalPodAutoscaler>(&()),
         }
     }
 }
@@ -292,15 +298,43 @@ impl Cluster {
     }
 
     /// Changes other fields of an object, made from this version of it: what `patch` names, and nothing else.
-    pub async fn write(&self, kind: Kind, from: &DynamicObject, mut patch: Value) -> Result<(), ClusterError> {
+    pub async fn write(&self, kind: Kind, from: &DynamicObject, patch: Value) -> Result<(), ClusterError> {
+        let written = self.patch(kind, from, patch, Patch::Merge, false).await?;
+        self.note(kind, written);
+        Ok(())
+    }
+
+    /// The same for what Kubernetes knows lists in: an entry of a list is found by its name.
+    pub async fn amend(&self, kind: Kind, from: &DynamicObject, patch: Value) -> Result<(), ClusterError> {
+        let written = self.patch(kind, from, patch, Patch::Strategic, false).await?;
+        self.note(kind, written);
+        Ok(())
+    }
+
+    /// What an object would be after that.
+    pub async fn would_be(
+        &self,
+        kind: Kind,
+        from: &DynamicObject,
+        patch: Value,
+    ) -> Result<DynamicObject, ClusterError> {
+        self.patch(kind, from, patch, Patch::Strategic, true).await
+    }
+
+    async fn patch(
+        &self,
+        kind: Kind,
+        from: &DynamicObject,
+        mut patch: Value,
+        way: impl FnOnce(Value) -> Patch<Value>,
+        dry_run: bool,
+    ) -> Result<DynamicObject, ClusterError> {
         self.may_write()?;
         let name = full_name(from);
         let (api, short) = self.within(kind, &name);
         patch["metadata"]["resourceVersion"] = json!(from.metadata.resource_version);
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let written = ask(&kind.title(&name), api.patch(&short, &params, &Patch::Merge(&patch))).await?;
-        self.note(kind, written);
-        Ok(())
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), dry_run, ..PatchParams::default() };
+        ask(&kind.title(&name), api.patch(&short, &params, &way(patch))).await
     }
 
     /// Makes an object what `content` says of it, and leaves the rest of it alone; it is made when it is not there.

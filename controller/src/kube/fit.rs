@@ -1,10 +1,13 @@
 //! What a document may not say in a cluster. Pure.
 
 use crate::api::{
-    accept_rollout::Deploy,
+    accept_rollout::{Deploy, content::Content},
     document::{Document, Meaning, Problem},
 };
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
 
 /// Otherwise whoever may edit a rollout could have the controller send its own token somewhere.
 const BELOW: &str =
@@ -18,12 +21,24 @@ pub fn fit(mut document: Document) -> Document {
             let elsewhere = files(deploy).find(|path| !is_below(path));
             let elsewhere = elsewhere.map(|path| format!("{}: {BELOW}", path.display()));
             elsewhere.or_else(|| {
-                wrong(name, deploy.command.is_some(), deploy.workload.is_some(), deploy.images.is_empty(), splits)
+                wrong(
+                    name,
+                    deploy.command.is_some(),
+                    deploy.workload.is_some(),
+                    is_nameless(&deploy.images, &deploy.content),
+                    splits,
+                )
             })
         }
         (Ok(Meaning::Test(test)), Some(name)) => {
             let splits = test.splits.iter().map(String::as_str);
-            wrong(name, test.command.is_some(), test.workload.is_some(), test.images.is_empty(), splits)
+            wrong(
+                name,
+                test.command.is_some(),
+                test.workload.is_some(),
+                is_nameless(&test.images, &test.content),
+                splits,
+            )
         }
         _ => None,
     };
@@ -31,6 +46,10 @@ pub fn fit(mut document: Document) -> Document {
         document.meaning = Err(Problem { place: document.place, reason: "NotSupported", message });
     }
     document
+}
+
+fn is_nameless(images: &BTreeMap<String, String>, content: &Option<Content>) -> bool {
+    images.is_empty() && content.is_none()
 }
 
 /// The files that the controller reads for a rollout.

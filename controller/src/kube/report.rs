@@ -91,7 +91,7 @@ fn status(
     if let Some(view) = view {
         let of = |role: &str| view.pods.get(role).map(|pods| pods_in_words(pods, view.weights.get(role)));
         for (field, value) in [
-            ("phase", json!(if view.paused { "Paused" } else { view.phase.as_str() })),
+            ("phase", json!(Some(if view.paused { "Paused" } else { view.phase.as_str() }).filter(|p| !p.is_empty()))),
             ("step", json!(view.step.map(|step| format!("{step}/{}", view.steps.len())))),
             ("main", json!(of("main"))),
             ("baseline", json!(of("baseline"))),
@@ -159,7 +159,14 @@ fn pods_of_words(words: &str) -> Option<(Workload, u32)> {
     let (version, share) = rest.rsplit_once(' ')?;
     let (ready, replicas) = share.split_once('/')?;
     let (ready, replicas) = (ready.parse().ok()?, replicas.parse().ok()?);
-    let pods = Workload { version: version.to_owned(), replicas, ready, settled: ready == replicas, trouble: None };
+    let pods = Workload {
+        version: version.to_owned(),
+        replicas,
+        ready,
+        settled: ready == replicas,
+        trouble: None,
+        floor: None,
+    };
     Some((pods, (weight * 1000.0).round() as u32))
 }
 

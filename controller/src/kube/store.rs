@@ -127,7 +127,7 @@ impl KubeStore {
                 Some(object) => self.adopt(&name, &object),
                 None => self.forget(&name),
             },
-            Noticed::Changed(Kind::Deployment, _) | Noticed::Listed(Kind::Deployment) => return false,
+            Noticed::Changed(kind, _) | Noticed::Listed(kind) if Kind::WORKLOADS.contains(&kind) => return false,
             Noticed::Changed(..) => {}
             Noticed::Listed(kind) => {
                 self.unlisted.remove(&kind);

@@ -224,11 +224,16 @@ impl Engine {
     fn begin(&mut self) -> bool {
         let Some(found) = self.spec.borrow().clone() else { return false };
         let Some(main) = &self.hands.pods.main else { return false };
-        if matches!(found.wanted, Wanted::Deploy(_)) && main.version.is_empty() {
-            self.trouble = Some("main is not there, so there is nothing to roll out against".to_owned());
-            return false;
-        }
-        let machine = Machine::new(&found.wanted, main.version.clone(), self.wall_ms());
+        let running = match &found.wanted {
+            // Its own main is made of what is wanted first.
+            Wanted::Deploy(deploy) if main.version.is_empty() && deploy.replicas.is_some() => deploy.version.clone(),
+            Wanted::Deploy(_) if main.version.is_empty() => {
+                self.trouble = Some("main is not there, so there is nothing to roll out against".to_owned());
+                return false;
+            }
+            _ => main.version.clone(),
+        };
+        let machine = Machine::new(&found.wanted, running, self.wall_ms());
         self.record = Some(Record::new(machine, found.file));
         true
     }
@@ -339,7 +344,7 @@ impl Engine {
                 }
             }
         }
-        let mut targets = Vec::new();
+        let (mut floor, mut targets) = (None, Vec::new());
         for effect in desired.effects(&self.seen(&record)) {
             match effect {
                 Effect::Weigh { split, weights } => {
@@ -352,10 +357,11 @@ impl Engine {
                         Err(why) => self.trouble = Some(why.to_string()),
                     }
                 }
+                Effect::Floor { replicas } => floor = Some(replicas),
                 Effect::Apply { role, target } => targets.push((role, target)),
             }
         }
-        self.hands.tell(targets);
+        self.hands.tell(floor, targets);
         if self.teller.turn(&record.outbox)
             && let Err(why) = self.keep(|record| record.outbox.cross_out()).await
         {
@@ -367,6 +373,8 @@ impl Engine {
         let found = self.spec.borrow().clone();
         let record = self.record.as_ref();
         let seen = record.map(|record| self.seen(record));
+        // Also while nothing could be begun: whoever looks at the object wants to know why.
+        let kind = found.as_ref().map(|found| found.wanted.kind().to_owned()).unwrap_or_default();
         let file = found.map(|found| found.file).or(record.map(|r| r.file.clone())).unwrap_or_default();
         let parts = [&self.hands.trouble, &self.readings.trouble, &self.teller.trouble];
         let trouble = self.trouble.clone().or(self.gates.closed().map(str::to_owned));
@@ -377,7 +385,8 @@ impl Engine {
         let acks = splits.iter().map(|split| inner.hub.acked(split));
         let (acked, live) = acks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let generation = self.generation;
-        let mut view = View { name: self.name.clone(), file, generation, acked, live, trouble, ..View::default() };
+        let mut view =
+            View { kind, name: self.name.clone(), file, generation, acked, live, trouble, ..View::default() };
         if let (Some(record), Some(seen)) = (record, &seen) {
             view.tell(record, seen, self.gates.waits(), now);
         }

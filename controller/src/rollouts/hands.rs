@@ -98,16 +98,22 @@ impl Hands {
         }
     }
 
-    /// Tells groups what they should be, in this order; does nothing while something else is under way, or before they
-    /// were looked at again: what is still missing then is asked for again.
-    pub fn tell(&mut self, targets: Vec<(Role, Target)>) {
-        if self.job.is_some() || !self.fresh || targets.is_empty() {
+    /// Tells main's autoscaler its `floor`, and then groups what they should be, in this order; does nothing while something
+    /// else is under way, or before they were looked at again: what is still missing then is asked for again.
+    pub fn tell(&mut self, floor: Option<u32>, targets: Vec<(Role, Target)>) {
+        if self.job.is_some() || !self.fresh || (floor.is_none() && targets.is_empty()) {
             return;
         }
         let Some((_, workloads)) = &self.workloads else { return };
         let (workloads, rollout) = (Arc::clone(workloads), self.rollout.clone());
         self.fresh = false;
         self.job = Some(Job::start(&self.wake, async move {
+            if let Some(replicas) = floor {
+                if let Err(why) = workloads.floor(&rollout, replicas).await {
+                    return Done::Told(Err(why.to_string()));
+                }
+                info!(rollout, replicas, "autoscaler told");
+            }
             for (role, target) in targets {
                 if let Err(why) = workloads.apply(&rollout, role, &target).await {
                     return Done::Told(Err(why.to_string()));

@@ -300,7 +300,9 @@ impl Machine {
                 let went = said.and_then(|command| state.command(&plan, command, None, seen, now).ok());
                 if let Some(went) = went {
                     *state = went;
-                } else if !(paused && resting) {
+                } else if paused && resting {
+                    state.mind_floor(&plan, seen, now);
+                } else {
                     *state = deploy::step(&plan, version, state, seen, now);
                 }
                 if state.phase != from {

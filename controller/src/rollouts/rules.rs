@@ -44,6 +44,8 @@ pub fn plan(deploy: &Deploy) -> Result<Plan, PlanError> {
         ack_timeout: deploy.ack_timeout,
         deadline: deploy.deadline,
         watch: deploy.watch,
+        settle: deploy.settle,
+        owned: deploy.replicas,
     };
     Plan::new(steps.collect(), splits.collect(), policy)
 }

@@ -29,7 +29,7 @@ pub struct Views {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct View {
-    /// CanaryDeploy or CanaryTest; empty while nothing could be begun.
+    /// CanaryDeploy or CanaryTest; empty while nothing is known of one.
     pub kind: String,
     /// `namespace/name`.
     pub name: String,

@@ -161,6 +161,7 @@ pub fn observed(answer: &[u8], roles: &[Role]) -> Result<Observed, AnswerError> 
             ready: given.ready,
             settled: given.settled.unwrap_or(given.ready == given.replicas),
             trouble: given.trouble.map(|line| shorten(&line)).filter(|line| !line.is_empty()),
+            floor: None,
         };
         observed.set(*role, workload);
     }

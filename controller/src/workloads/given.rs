@@ -38,6 +38,7 @@ impl Workloads for Given {
                         ready: *replicas,
                         settled: true,
                         trouble: None,
+                        floor: None,
                     },
                     None => Workload { settled: true, ..Workload::default() },
                 };

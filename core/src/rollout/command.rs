@@ -28,6 +28,8 @@ pub enum Command {
     },
     /// Take the canary off.
     Rollback,
+    /// After promotion: give main the version before.
+    Undo,
 }
 
 /// Why it is not possible now.
@@ -36,6 +38,15 @@ pub enum Refused {
     /// No rollout.
     #[error("no rollout is under way")]
     Idle,
+    /// Nothing was promoted that could be undone.
+    #[error("there is no version before this one: nothing was promoted since it was begun, or that was undone already")]
+    NoPrevious,
+    /// Under way.
+    #[error("a rollout is under way: roll that back instead")]
+    UnderWay,
+    /// Main is not seen.
+    #[error("main cannot be looked at now, so nobody knows how many pods it is to have; try again")]
+    NoMain,
     /// On the way back.
     #[error("it is being rolled back")]
     Back,
@@ -85,6 +96,9 @@ impl State {
         if phase.is_back() {
             return Err(Refused::Back);
         }
+        if command == Command::Undo {
+            return self.undo(plan, seen, now);
+        }
         if !phase.is_forward() {
             return Err(Refused::Idle);
         }
@@ -104,6 +118,7 @@ impl State {
             }
             Command::Rollback if phase == Phase::CleanUp => return Err(Refused::Promoting),
             Command::Rollback => next.roll_back(plan, Why::Person, seen, now),
+            Command::Undo => return Err(Refused::UnderWay),
             Command::Continue { over_fail } => {
                 next.take_responsibility(seen, over_fail)?;
                 match phase {
@@ -124,6 +139,22 @@ impl State {
                 }
             }
         }
+        Ok(next)
+    }
+
+    /// As a rollback in the watch after promotion, at any time later.
+    fn undo(&self, plan: &Plan, seen: &Observation, now: u64) -> Result<Self, Refused> {
+        if self.phase.is_forward() {
+            return Err(Refused::UnderWay);
+        }
+        let mut next = self.clone();
+        let previous = next.previous.take().filter(|_| self.phase == Phase::Promoted).ok_or(Refused::NoPrevious)?;
+        let Some(rollout) = &mut next.rollout else { return Err(Refused::NoPrevious) };
+        // What main has now, not what it had then.
+        rollout.replicas = seen.main.as_ref().ok_or(Refused::NoMain)?.replicas.max(1);
+        next.stable = previous;
+        next.enter(Phase::Watch, now);
+        next.roll_back(plan, Why::Person, seen, now);
         Ok(next)
     }
 

@@ -17,6 +17,7 @@ pub use state::{Back, Before, By, Judged, Phase, Rollout, State, Why};
 use super::{
     Observation, Role, WHOLE, Weights,
     desired::Target,
+    floor::Floor,
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
     probe::{self, Finding, PROBE, Tries},
 };
@@ -72,6 +73,7 @@ impl State {
         }
         self.stable = main.version.clone();
         self.rejected = None;
+        self.previous = None;
         self.rollout = Some(Rollout {
             version: wanted.to_owned(),
             replicas: main.replicas.max(1),
@@ -81,6 +83,7 @@ impl State {
             back: None,
             tries: Tries::default(),
         });
+        self.floor = self.floor.renewed();
         self.enter(Phase::Scale { step: 0 }, now);
     }
 
@@ -167,7 +170,8 @@ impl State {
     /// the pods were left alone for a while.
     fn scaled(&mut self, plan: &Plan, roles: &[Role], next: Phase, seen: &Observation, now: u64) {
         let tries = self.rollout.as_ref().map_or_else(Tries::default, |rollout| rollout.tries.clone());
-        if self.desired(plan).pods_met(roles, seen) {
+        let desired = self.desired(plan);
+        if desired.pods_met(roles, seen) && desired.floor_met(seen) {
             if tries.failed == 0 || (self.is_weighed(plan, seen, now) && self.elapsed(now) >= tries.wait()) {
                 self.enter(next, now);
             } else if self.is_too_late_for_acks(plan, now) {
@@ -200,12 +204,14 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         next.roll_back(plan, Why::Verdict, seen, now);
         return next;
     }
-    if state.paused.is_some() && phase.is_forward() {
+    if next.mind_floor(plan, seen, now) || (state.paused.is_some() && phase.is_forward()) {
         return next;
     }
     match phase {
         Phase::Idle | Phase::Promoted | Phase::RolledBack => match wanted {
             Some(wanted) => next.start(plan, wanted, seen, now),
+            // Nobody would be left to tell the autoscaler.
+            None if state.floor != Floor::Free => {}
             None => {
                 next.rollout = None;
                 next.enter(Phase::Gone, now);
@@ -241,7 +247,7 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
 impl State {
     pub(super) fn promoted(&mut self, now: u64) {
         if let Some(rollout) = &self.rollout {
-            self.stable.clone_from(&rollout.version);
+            self.previous = Some(std::mem::replace(&mut self.stable, rollout.version.clone()));
         }
         self.enter(Phase::Promoted, now);
     }

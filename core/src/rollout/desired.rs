@@ -23,9 +23,9 @@ impl Target {
         seen.is_some_and(|w| self.is_told(w) && w.ready >= self.replicas && w.settled)
     }
 
-    /// Whether the group was told to be that.
+    /// Whether the group was told to be that. How many there are of what an autoscaler scales is its business alone.
     pub fn is_told(&self, seen: &Workload) -> bool {
-        seen.replicas == self.replicas && (self.replicas == 0 || seen.version == self.version)
+        (seen.floor.is_some() || seen.replicas == self.replicas) && (self.replicas == 0 || seen.version == self.version)
     }
 }
 
@@ -40,6 +40,8 @@ pub struct Desired {
     pub canary: Option<Target>,
     /// In the order of the plan's splits; empty when the splits are let go.
     pub weights: Vec<Weights>,
+    /// Pods of main that its autoscaler, if there is one, is to leave at least; 0: as its owner says. `None`: left alone.
+    pub floor: Option<u32>,
 }
 
 /// Something to be carried out. Repeating one does no harm.
@@ -58,6 +60,11 @@ pub enum Effect {
         split: usize,
         /// What to publish.
         weights: Weights,
+    },
+    /// Tell the autoscaler of main to leave so many pods at least; 0: as its owner says.
+    Floor {
+        /// How many.
+        replicas: u32,
     },
 }
 
@@ -82,6 +89,12 @@ impl Desired {
             && self.weights.iter().zip(&seen.splits).all(|(w, s)| s.weights == Some(*w) && s.acked)
     }
 
+    /// The autoscaler of main, if there is one, was told.
+    pub fn floor_met(&self, seen: &Observation) -> bool {
+        let told = seen.main.as_ref().and_then(|main| main.floor);
+        self.floor.zip(told).is_none_or(|(wanted, told)| wanted == told)
+    }
+
     /// What is to be carried out, weights before pods. A group that could not be looked at is told again.
     pub fn effects(&self, seen: &Observation) -> Vec<Effect> {
         let weights = self.weights.iter().zip(&seen.splits).enumerate();
@@ -92,7 +105,8 @@ impl Desired {
             let told = seen.workload(role).is_some_and(|w| target.is_told(w));
             (!told).then(|| Effect::Apply { role, target: target.clone() })
         });
-        weigh.chain(apply).collect()
+        let floor = self.floor.filter(|_| !self.floor_met(seen)).map(|replicas| Effect::Floor { replicas });
+        weigh.chain(floor).chain(apply).collect()
     }
 }
 

@@ -95,6 +95,11 @@ pub struct Policy {
     pub deadline: u64,
     /// Milliseconds to look on after promotion; 0: not at all.
     pub watch: u64,
+    /// Milliseconds at rest before the autoscaler of main may take pods away again: it goes by what it measured while
+    /// main had less traffic.
+    pub settle: u64,
+    /// Pods of main between rollouts, where main belongs to the rollout; `None`: they are not its business.
+    pub owned: Option<u32>,
 }
 
 /// A plan that cannot be wrong.

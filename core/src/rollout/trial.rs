@@ -84,7 +84,13 @@ impl State {
             return Desired::default();
         }
         let weights = Weights { canary: self.weight, main: super::WHOLE.saturating_sub(self.weight), baseline: 0 };
-        Desired { main: None, baseline: None, canary: Some(self.canary.clone()), weights: vec![weights; splits] }
+        Desired {
+            main: None,
+            baseline: None,
+            canary: Some(self.canary.clone()),
+            weights: vec![weights; splits],
+            floor: None,
+        }
     }
 
     fn enter(&mut self, phase: Phase, now: u64) {

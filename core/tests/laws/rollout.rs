@@ -10,6 +10,7 @@ use sluicegate_core::rollout::{
     command::Command,
     deploy::{Phase, State, step},
     desired::{Effect, replicas, step_weights},
+    floor::Floor,
     plan::{AckPolicy, Inconclusive, Judge, Plan, Policy, RollbackOrder, SplitSteps, Step},
     probe::{PROBE, Reach},
 };
@@ -26,6 +27,8 @@ struct World {
     /// Per split: what is published, what some live proxy may still run, sorted.
     published: Vec<Weights>,
     running: Vec<Vec<Weights>>,
+    /// Proxies may not reach pods that had no traffic before.
+    probed: bool,
     /// Whether it matters which old weights a proxy runs; otherwise one of them stands for all.
     exact: bool,
     wanted: Option<&'static str>,
@@ -44,15 +47,40 @@ fn at(role: Role) -> usize {
 impl World {
     fn new(plan: &Plan) -> Self {
         let splits = plan.splits().len();
-        let main = Workload { version: "v1".into(), replicas: FULL, ready: FULL, settled: true, trouble: None };
+        let main =
+            Workload { version: "v1".into(), replicas: FULL, ready: FULL, settled: true, trouble: None, floor: None };
         let none = Workload { settled: true, ..Workload::default() };
         Self {
             pods: [main, none.clone(), none],
             published: vec![Weights::MAIN; splits],
             running: vec![vec![Weights::MAIN]; splits],
+            probed: false,
             exact: plan.policy.acks != AckPolicy::Proceed,
             wanted: Some("v2"),
         }
+    }
+
+    /// The same with an autoscaler on main.
+    fn scaled(mut self) -> Self {
+        self.pods[0].floor = Some(0);
+        self
+    }
+
+    fn is_scaled(&self) -> bool {
+        self.pods[0].floor.is_some()
+    }
+
+    /// The autoscaler wants so many pods of main.
+    fn scale(&mut self, wanted: u32) {
+        let main = &mut self.pods[0];
+        if let Some(floor) = main.floor {
+            main.replicas = wanted.max(floor).max(1);
+            main.ready = main.ready.min(main.replicas);
+        }
+    }
+
+    fn probed(self) -> Self {
+        Self { probed: true, ..self }
     }
 
     fn seen(&self, verdict: Verdict) -> Observation {
@@ -71,7 +99,10 @@ impl World {
                 let pods = &mut self.pods[at(*role)];
                 let same = pods.version == target.version || target.replicas == 0;
                 pods.ready = if same { pods.ready.min(target.replicas) } else { 0 };
-                (pods.replicas, pods.settled) = (target.replicas, true);
+                if pods.floor.is_none() {
+                    pods.replicas = target.replicas;
+                }
+                pods.settled = true;
                 if target.replicas > 0 {
                     pods.version.clone_from(&target.version);
                 }
@@ -85,6 +116,7 @@ impl World {
                 self.running[*split].push(*weights);
                 self.running[*split].sort_by_key(|w| (w.canary, w.main));
             }
+            Effect::Floor { replicas } => self.pods[0].floor = Some(*replicas),
         }
     }
 
@@ -112,9 +144,11 @@ struct Explored {
     ends: HashSet<Phase>,
 }
 
-fn commands() -> Vec<Command> {
+/// An undo opens whole lives after the first; one of the plans is enough of them.
+fn commands(plan: &Plan) -> Vec<Command> {
     let both = [false, true];
     let mut all = vec![Command::Pause, Command::Resume, Command::Rollback];
+    all.extend(plan.policy.owned.map(|_| Command::Undo));
     all.extend(both.map(|over_fail| Command::Continue { over_fail }));
     all.extend(both.map(|over_fail| Command::Promote { over_fail }));
     all
@@ -142,11 +176,12 @@ fn successors(plan: &Plan, node: &Node) -> Vec<Node> {
             // Pods that could not be looked at.
             let blind = Observation { main: None, baseline: None, canary: None, ..seen.clone() };
             with_state(step(plan, node.world.wanted, &node.state, &blind, now));
-            for reach in REACHES.into_iter().filter(|_| matches!(node.state.phase, Phase::Probe { .. })) {
+            let probes = node.world.probed && matches!(node.state.phase, Phase::Probe { .. });
+            for reach in REACHES.into_iter().filter(|_| probes) {
                 with_state(step(plan, node.world.wanted, &node.state, &Observation { reach, ..seen.clone() }, now));
             }
         }
-        for command in commands() {
+        for command in commands(plan) {
             if let Ok(state) = node.state.command(plan, command, None, &seen, 0) {
                 with_state(state);
             }
@@ -168,6 +203,7 @@ fn successors(plan: &Plan, node: &Node) -> Vec<Node> {
         with_world(&|world| world.pods[at(role)].ready = world.pods[at(role)].replicas);
         with_world(&|world| world.pods[at(role)].ready = 0);
     }
+    with_world(&|world| world.scale(0));
     // The user's mind changes: another version, the old one again, deleted.
     match node.world.wanted {
         Some("v2") => {
@@ -213,12 +249,14 @@ fn check(plan: &Plan, node: &Node) {
     if done && plan.policy.acks != AckPolicy::Proceed {
         let rollout = state.rollout.as_ref().unwrap();
         assert!(settled && world.published.iter().all(|w| *w == Weights::MAIN), "{node:#?}");
-        assert_eq!(world.pods.each_ref().map(|p| p.replicas), [rollout.replicas, 0, 0], "{node:#?}");
+        let main = if world.is_scaled() { world.pods[0].replicas } else { rollout.replicas };
+        assert_eq!(world.pods.each_ref().map(|p| p.replicas), [main, 0, 0], "{node:#?}");
         assert_eq!(world.pods[0].version, state.stable, "{node:#?}");
         let expected = if state.phase == Phase::Promoted { rollout.version.as_str() } else { "v1" };
         assert!(state.phase != Phase::RolledBack || state.stable != rollout.version, "{node:#?}");
         assert!(state.phase != Phase::Promoted || state.stable == expected, "{node:#?}");
     }
+    check_floor(plan, node);
     if let Some(rollout) = &state.rollout {
         let steps: Vec<usize> = rollout.judged.iter().map(|j| j.step).collect();
         assert!(steps.windows(2).all(|w| w[0] < w[1]), "a step was judged twice: {node:#?}");
@@ -226,6 +264,18 @@ fn check(plan: &Plan, node: &Node) {
             assert!(steps.iter().enumerate().all(|(i, step)| i == *step), "a step was skipped: {node:#?}");
         }
     }
+}
+
+/// The autoscaler leaves main its pods while any traffic is elsewhere, and is its owner's again when all is over.
+fn check_floor(plan: &Plan, node: &Node) {
+    let (state, world) = (&node.state, &node.world);
+    let Some(told) = world.pods[0].floor else { return };
+    let elsewhere = world.running.iter().flatten().chain(&world.published).any(|w| *w != Weights::MAIN);
+    if elsewhere && plan.policy.acks != AckPolicy::Proceed {
+        assert_eq!(Some(told), state.rollout.as_ref().map(|r| r.replicas), "main may lose its pods: {node:#?}");
+    }
+    assert!(told == 0 || state.floor != Floor::Free, "nobody will tell the autoscaler: {node:#?}");
+    assert!(told == 0 || state.phase != Phase::Gone, "nobody is left to tell the autoscaler: {node:#?}");
 }
 
 /// Whatever weights a live proxy may run, the pods they need were told to be there.
@@ -242,7 +292,7 @@ fn check_capacity(plan: &Plan, node: &Node, weights: Weights) {
         assert!(baseline.replicas >= needed, "baseline: {weights:?} {node:#?}");
         assert_eq!(baseline.version, node.state.stable, "{node:#?}");
     }
-    if weights.main > 0 {
+    if weights.main > 0 && !node.world.is_scaled() {
         let needed = if planned || weights == Weights::MAIN { replicas(rollout.replicas, weights.main) } else { 1 };
         assert!(main.replicas >= needed.min(rollout.replicas), "main: {weights:?} {node:#?}");
     }
@@ -261,6 +311,7 @@ fn check_ends(plan: &Plan, node: &Node, known: &mut HashSet<Node>) -> Phase {
             node.world.carry_out(&effect);
         }
         node.world.ack();
+        node.world.scale(1);
         node.world.pods.iter_mut().for_each(|p| p.ready = p.replicas);
         let seen = node.world.seen(Verdict::Pass);
         let mut state = step(plan, node.world.wanted, &node.state, &seen, LATE);
@@ -273,6 +324,8 @@ fn check_ends(plan: &Plan, node: &Node, known: &mut HashSet<Node>) -> Phase {
         }
         let state = timeless(state);
         if state == node.state && node.state.desired(plan).effects(&node.world.seen(Verdict::Pass)).is_empty() {
+            let told = node.world.pods[0].floor.unwrap_or(0);
+            assert!(told == 0 && state.floor == Floor::Free, "the autoscaler is not its owner's again: {node:#?}");
             break;
         }
         node.state = state;
@@ -285,8 +338,8 @@ fn check_ends(plan: &Plan, node: &Node, known: &mut HashSet<Node>) -> Phase {
     phase
 }
 
-fn explore(plan: &Plan) -> Explored {
-    let first = Node { state: State::new("v1".into(), 0), world: World::new(plan) };
+fn explore(plan: &Plan, world: World) -> Explored {
+    let first = Node { state: State::new("v1".into(), 0), world };
     let mut seen = HashSet::from([first.clone()]);
     let mut queue = VecDeque::from([first]);
     let (mut edges, mut ends, mut ending) = (0, HashSet::new(), HashSet::new());
@@ -319,10 +372,16 @@ const POLICY: Policy = Policy {
     ack_timeout: 100,
     deadline: 100,
     watch: 100,
+    settle: 100,
+    owned: None,
 };
 
 fn run(name: &str, plan: &Plan) {
-    let Explored { nodes, edges, ends } = explore(plan);
+    run_in(name, plan, World::new(plan));
+}
+
+fn run_in(name: &str, plan: &Plan, world: World) {
+    let Explored { nodes, edges, ends } = explore(plan, world);
     println!("{name}: {nodes} states, {edges} transitions");
     assert!(nodes > 1_000, "{name}: only {nodes}");
     for end in [Phase::Promoted, Phase::RolledBack, Phase::Gone] {
@@ -333,6 +392,20 @@ fn run(name: &str, plan: &Plan) {
 #[test]
 fn every_reachable_state_of_a_rollout_keeps_its_promises() {
     run("two steps, fast", &plan(&[10, 50], &[&[10, 50]], Judge::Auto, POLICY));
+}
+
+#[test]
+fn every_reachable_state_keeps_its_promises_when_an_autoscaler_has_main() {
+    let policy = Policy { watch: 0, ..POLICY };
+    let plan = plan(&[50], &[&[50]], Judge::Manual, policy);
+    run_in("one step, manual, scaled", &plan, World::new(&plan).scaled());
+}
+
+#[test]
+fn every_reachable_state_keeps_its_promises_when_proxies_do_not_reach_the_pods() {
+    let policy = Policy { watch: 0, ..POLICY };
+    let plan = plan(&[10, 50], &[&[10, 50]], Judge::Manual, policy);
+    run_in("two steps, manual, probed", &plan, World::new(&plan).probed());
 }
 
 /// Too many states to visit all: walks at random, each from the beginning.
@@ -362,9 +435,9 @@ fn every_reachable_state_keeps_its_promises_when_main_is_restored_first() {
 }
 
 #[test]
-fn every_reachable_state_keeps_its_promises_when_late_acks_roll_back() {
-    let policy = Policy { acks: AckPolicy::Rollback, watch: 0, ..POLICY };
-    run("one step, manual", &plan(&[50], &[&[50]], Judge::Manual, policy));
+fn every_reachable_state_keeps_its_promises_when_late_acks_roll_back_and_main_is_owned() {
+    let policy = Policy { acks: AckPolicy::Rollback, watch: 0, owned: Some(FULL), ..POLICY };
+    run("one step, manual, owned", &plan(&[50], &[&[50]], Judge::Manual, policy));
 }
 
 #[test]

@@ -18,6 +18,8 @@ const POLICY: Policy = Policy {
     ack_timeout: 30_000,
     deadline: 600_000,
     watch: 60_000,
+    settle: 60_000,
+    owned: None,
 };
 
 fn build(steps: &[f64], judge: Judge, policy: Policy) -> Result<Plan, PlanError> {
@@ -37,7 +39,8 @@ struct Kind {
 
 impl Kind {
     fn new(plan: Plan, replicas: u32) -> Self {
-        let main = Workload { version: "v1".into(), replicas, ready: replicas, settled: true, trouble: None };
+        let main =
+            Workload { version: "v1".into(), replicas, ready: replicas, settled: true, trouble: None, floor: None };
         let none = Workload { settled: true, ..Workload::default() };
         let seen = Observation {
             main: Some(main),
@@ -59,7 +62,7 @@ impl Kind {
         ];
         for (pods, target) in groups {
             let Some(Target { version, replicas }) = target else { continue };
-            *pods = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None });
+            *pods = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None, floor: None });
         }
         for (split, weights) in self.seen.splits.iter_mut().zip(desired.weights) {
             split.weights = Some(weights);
@@ -192,6 +195,25 @@ fn a_rollback_after_promotion_puts_the_old_version_back() {
 }
 
 #[test]
+fn an_undo_gives_main_the_version_before_with_the_pods_it_has_now() {
+    let mut world = kind(&[50.0], Judge::Auto);
+    assert_eq!(world.say(Command::Undo), Err(Refused::NoPrevious));
+    world.settle();
+    assert_eq!(world.say(Command::Undo), Err(Refused::UnderWay));
+    (world.seen.verdict, world.now) = (Verdict::Pass, 10_000);
+    world.settle();
+    world.now += 60_000;
+    assert_eq!(world.settle(), Phase::Promoted);
+    world.seen.main.as_mut().unwrap().replicas = 12;
+    world.say(Command::Undo).unwrap();
+    assert_eq!(world.settle(), Phase::RolledBack);
+    let main = world.seen.main.clone().unwrap();
+    assert_eq!((main.version.as_str(), main.replicas, world.state.stable.as_str()), ("v1", 12, "v1"));
+    // It is still wanted, and does not come back by itself; nor is there anything else to undo.
+    assert_eq!((world.settle(), world.say(Command::Undo)), (Phase::RolledBack, Err(Refused::NoPrevious)));
+}
+
+#[test]
 fn a_person_goes_over_an_inconclusive_verdict_but_over_a_fail_only_on_purpose() {
     let mut world = kind(&[10.0, 50.0], Judge::Both);
     world.settle();
@@ -319,7 +341,8 @@ fn run_trial(wanted: Option<&trial::Wanted>, state: &mut trial::State, seen: &mu
     for _ in 0..50 {
         let desired = state.desired(1);
         if let Some(Target { version, replicas }) = desired.canary {
-            seen.canary = Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None });
+            seen.canary =
+                Some(Workload { version, replicas, ready: replicas, settled: true, trouble: None, floor: None });
         }
         if let Some(weights) = desired.weights.first() {
             seen.splits[0].weights = Some(*weights);

@@ -1,6 +1,8 @@
 //! The controller on a real API server: each test in a namespace of its own, with a controller that looks only there and
 //! may do what the chart's role says, and no more.
 
+mod autoscaler;
+mod content;
 mod founding;
 mod lag;
 mod plugin;

@@ -123,11 +123,13 @@ fn what_must_stay_cannot_be_changed() -> Result<()> {
     let namespace = namespace(cluster, "fixed")?;
     let make = |kind: &str, spec: Value| cluster.api().post(&path(&namespace, kind), &object(kind, &spec));
     let images = json!({ "app": "app:v1" });
+    let template = json!({ "spec": { "containers": [{ "name": "app", "image": "app:v1" }] } });
     make("CanaryDeploy", json!({ "workload": "app", "images": images, "splits": ["app"], "steps": [50] }))?;
     make("Judgment", json!({ "rollout": "app", "decision": "continue", "by": "alice" }))?;
     for (kind, change, part) in [
         ("CanaryDeploy", json!({ "workload": "other" }), "workload cannot be changed"),
         ("CanaryDeploy", json!({ "workload": null, "images": null, "version": "v2" }), "workload cannot be changed"),
+        ("CanaryDeploy", json!({ "images": null, "template": template }), "main belongs to a rollout with template"),
         ("CanaryDeploy", json!({ "steps": [10, 40] }), "the last step is 40, not 50"),
         ("Judgment", json!({ "by": "mallory" }), "not changed once it is given"),
         ("Judgment", json!({ "decision": "rollback" }), "not changed once it is given"),

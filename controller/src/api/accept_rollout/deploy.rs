@@ -1,6 +1,11 @@
 //! A CanaryDeploy from written to meant.
 
-use super::{Deploy, Step, judging::judging, parts};
+use super::{
+    Deploy, Step,
+    content::{Written, content},
+    judging::judging,
+    parts,
+};
 use crate::api::{
     accept::{Refusal, refuse},
     canary_deploy::CanaryDeploySpec,
@@ -12,15 +17,33 @@ use std::time::Duration;
 
 /// More steps than anybody takes.
 const MAX_STEPS: usize = 100;
+/// Most pods of main.
+const MAX_REPLICAS: u32 = 10_000;
 /// Unless given.
+const REPLICAS: u32 = 1;
 const HOLD: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(600);
 const ACK_TIMEOUT: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Of states that were written before it could be given.
+pub(super) fn settle() -> u64 {
+    SETTLE.as_millis() as u64
+}
 
 /// What this document means.
 pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusal> {
     let at = |field: &'static str| ["spec".into(), field.into()];
-    let version = parts::version(written.workload.as_deref(), written.version.as_deref(), &written.images)?;
+    let own = name.rsplit('/').next().filter(|_| written.template.is_some());
+    let workload = written.workload.as_deref().or(own);
+    let (version, content) = content(&Written {
+        workload,
+        version: written.version.as_deref(),
+        images: Some(&written.images),
+        patch: written.patch.as_ref(),
+        template: written.template.as_ref(),
+    })?;
+    let replicas = replicas(written)?;
     let command = parts::command(written.workloads.as_ref())?;
     let (none, some) = (Duration::ZERO, Duration::from_millis(1));
     let hold = parts::millis(written.hold.as_deref(), HOLD, none, at("hold"))?;
@@ -29,9 +52,11 @@ pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusa
     let acks = written.acks.as_ref();
     let ack_path = ["spec".into(), "acks".into(), "timeout".into()];
     Ok(Deploy {
-        workload: written.workload.clone(),
+        workload: workload.map(str::to_owned),
         version,
         images: written.images.clone(),
+        content,
+        replicas,
         command,
         steps,
         splits,
@@ -39,6 +64,12 @@ pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusa
         inconclusive: written.inconclusive(),
         rollback: written.rollback.unwrap_or_default(),
         watch: parts::millis(written.watch.as_deref(), none, none, at("watch"))?,
+        settle: parts::millis(
+            written.autoscaler.as_ref().and_then(|a| a.settle.as_deref()),
+            SETTLE,
+            none,
+            ["spec".into(), "autoscaler".into(), "settle".into()],
+        )?,
         deadline: parts::millis(written.deadline.as_deref(), DEADLINE, some, at("deadline"))?,
         ack_timeout: parts::millis(acks.and_then(|a| a.timeout.as_deref()), ACK_TIMEOUT, some, ack_path)?,
         acks: acks.and_then(|a| a.then).unwrap_or_default(),
@@ -46,6 +77,19 @@ pub fn deploy(name: String, written: &CanaryDeploySpec) -> Result<Deploy, Refusa
         paused: written.paused.unwrap_or(false),
         name,
     })
+}
+
+/// Pods of main; `None`: they are not the rollout's business.
+fn replicas(written: &CanaryDeploySpec) -> Result<Option<u32>, Refusal> {
+    let at = || ["spec".into(), "replicas".into()];
+    match (written.replicas, &written.template) {
+        (None, None) => Ok(None),
+        (Some(_), None) => refuse(at(), "replicas go with template; those of another Deployment are its own business"),
+        (given, Some(_)) => match given.unwrap_or(REPLICAS) {
+            1..=MAX_REPLICAS => Ok(Some(given.unwrap_or(REPLICAS))),
+            other => refuse(at(), format!("{other} replicas are not between 1 and {MAX_REPLICAS}")),
+        },
+    }
 }
 
 fn steps(written: &[StepEntry], hold: u64) -> Result<Vec<Step>, Refusal> {

@@ -28,9 +28,12 @@ pub fn judgment(name: String, written: &JudgmentSpec) -> Result<Judgment, Refusa
             Said::Evidence { verdict, decision, evidence: written.evidence.clone().unwrap_or_default() }
         }
         (None, None) => {
-            return refuse(at("decision"), "the decision is missing; write decision: continue, promote or rollback");
+            return refuse(
+                at("decision"),
+                "the decision is missing; write decision: continue, promote, rollback or undo",
+            );
         }
-        (None, Some(DecisionKind::Rollback)) if over_fail => {
+        (None, Some(DecisionKind::Rollback | DecisionKind::Undo)) if over_fail => {
             return refuse(
                 at("override"),
                 "override goes with continue and promote; nothing keeps you from rolling back",

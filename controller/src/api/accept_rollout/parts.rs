@@ -8,10 +8,8 @@ use crate::api::{
     tree::Step,
 };
 use sluicegate_core::name;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-/// Longest name of a version.
-const MAX_VERSION: usize = 256;
 /// Most splits one rollout drives.
 const MAX_SPLITS: usize = 100;
 /// Unless given.
@@ -22,54 +20,6 @@ const WEBHOOK_RETRIES: u32 = 3;
 const MAX_COMMAND_TIMEOUT: Duration = Duration::from_secs(3600);
 const MAX_WEBHOOK_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_RETRIES: u32 = 20;
-
-/// The version as one text: exactly one of a name and images.
-pub(super) fn version(
-    workload: Option<&str>,
-    version: Option<&str>,
-    images: &BTreeMap<String, String>,
-) -> Result<String, Refusal> {
-    let at = |field: &'static str| ["spec".into(), field.into()];
-    if let Some(workload) = workload
-        && name::subset(workload).is_err()
-    {
-        let message = format!("workload {workload:?} is not the name of a Deployment: 1 to 63 of a-z, 0-9 and '-'");
-        return refuse(at("workload"), message);
-    }
-    match (version, images.is_empty()) {
-        (Some(_), false) => refuse(
-            at("version"),
-            "version and images are two ways to say the same; keep images for a Deployment, version for a command",
-        ),
-        (None, true) => refuse(
-            at("version"),
-            "there is no version; write version: v2, or images: { CONTAINER: IMAGE } for a Deployment",
-        ),
-        (Some(version), true) => {
-            let printable = !version.chars().any(char::is_control) && version.trim() == version;
-            match version.len() {
-                1..=MAX_VERSION if printable => Ok(version.to_owned()),
-                _ => refuse(
-                    at("version"),
-                    format!(
-                        "version {version:?} must be 1 to {MAX_VERSION} characters without white space at its ends"
-                    ),
-                ),
-            }
-        }
-        (None, false) if workload.is_none() => {
-            refuse(at("images"), "images are those of a Deployment; name it with workload: NAME")
-        }
-        (None, false) => {
-            let wrong = |text: &String| text.is_empty() || text.contains(char::is_whitespace);
-            if let Some((container, image)) = images.iter().find(|(c, i)| wrong(c) || wrong(i)) {
-                return refuse(at("images"), format!("{container:?}: {image:?} is not a container and its image"));
-            }
-            let all: Vec<_> = images.iter().map(|(container, image)| format!("{container}={image}")).collect();
-            Ok(all.join(","))
-        }
-    }
-}
 
 /// The user's own command.
 pub(super) fn command(written: Option<&WorkloadsSpec>) -> Result<Option<CommandLine>, Refusal> {

@@ -1,6 +1,10 @@
 //! A CanaryTest from written to meant.
 
-use super::{Test, parts};
+use super::{
+    Test,
+    content::{Written, content},
+    parts,
+};
 use crate::api::{
     accept::{Refusal, refuse},
     canary_test::CanaryTestSpec,
@@ -15,7 +19,13 @@ const MAX_REPLICAS: u32 = 10_000;
 /// What this document means.
 pub fn test(name: String, written: &CanaryTestSpec) -> Result<Test, Refusal> {
     let at = |field: &'static str| ["spec".into(), field.into()];
-    let version = parts::version(written.workload.as_deref(), written.version.as_deref(), &written.images)?;
+    let (version, content) = content(&Written {
+        workload: written.workload.as_deref(),
+        version: written.version.as_deref(),
+        images: Some(&written.images),
+        patch: written.patch.as_ref(),
+        template: None,
+    })?;
     let command = parts::command(written.workloads.as_ref())?;
     let mut splits = Vec::new();
     for (i, (split, steps)) in parts::splits(&name, &written.splits)?.into_iter().enumerate() {
@@ -55,6 +65,7 @@ pub fn test(name: String, written: &CanaryTestSpec) -> Result<Test, Refusal> {
         workload: written.workload.clone(),
         version,
         images: written.images.clone(),
+        content,
         command,
         splits,
         weight,

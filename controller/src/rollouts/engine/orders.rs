@@ -153,6 +153,15 @@ fn due(judgment: &Judgment, record: &Record, wanted: &Wanted) -> Due {
     let Machine::CanaryDeploy { state, .. } = &record.machine else {
         return Due::Never(Refused::Test.to_string());
     };
+    let reason = judgment.reason.clone().unwrap_or_default();
+    if *decision == DecisionKind::Undo {
+        return match &judgment.version {
+            Some(about) if *about != state.stable => {
+                Due::Never(format!("it is about {about}, and main runs {}", state.stable))
+            }
+            _ => Due::Now(Word { command: Command::Undo, about: None, by: by.clone(), reason }),
+        };
+    }
     if let Some(about) = &judgment.version {
         let current = state.rollout.as_ref().filter(|_| state.phase.is_forward()).map(|rollout| &rollout.version);
         match current {
@@ -169,6 +178,7 @@ fn due(judgment: &Judgment, record: &Record, wanted: &Wanted) -> Due {
         DecisionKind::Continue => Command::Continue { over_fail: *over_fail },
         DecisionKind::Rollback => Command::Rollback,
         DecisionKind::Promote => Command::Promote { over_fail: *over_fail },
+        DecisionKind::Undo => Command::Undo,
     };
     if let Some(about) = judgment.step {
         match state.phase.step() {
@@ -180,7 +190,6 @@ fn due(judgment: &Judgment, record: &Record, wanted: &Wanted) -> Due {
     if matches!(command, Command::Continue { .. }) && !matches!(state.phase, Phase::Hold { .. } | Phase::Watch) {
         return Due::Later;
     }
-    let reason = judgment.reason.clone().unwrap_or_default();
     Due::Now(Word { command, about: judgment.step, by: by.clone(), reason })
 }
 
@@ -199,5 +208,7 @@ fn said(command: Command) -> &'static str {
         Command::Promote { over_fail: false } => "promote",
         Command::Promote { over_fail: true } => "promote --override",
         Command::Rollback => "rollback",
+        // By this it begins with, it is a decision to go back.
+        Command::Undo => "rollback (undo)",
     }
 }

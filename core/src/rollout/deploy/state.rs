@@ -3,6 +3,7 @@
 use crate::rollout::{
     Weights,
     desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
+    floor::Floor,
     plan::{Judge, Plan},
     probe::{self, PROBE, Tries},
 };
@@ -161,10 +162,16 @@ pub struct State {
     pub paused: Option<u64>,
     /// The version main runs outside of rollouts.
     pub stable: String,
+    /// The version before the last promotion; `None`: there was none, or it was undone.
+    #[serde(default)]
+    pub previous: Option<String>,
     /// Rolled back, so it does not start again by itself.
     pub rejected: Option<String>,
     /// The rollout under way, or the last one.
     pub rollout: Option<Rollout>,
+    /// What the autoscaler of main is told.
+    #[serde(default)]
+    pub floor: Floor,
 }
 
 impl Phase {
@@ -198,18 +205,37 @@ impl Phase {
 impl State {
     /// Nothing rolled out yet; main runs `stable`.
     pub fn new(stable: String, now: u64) -> Self {
-        Self { phase: Phase::Idle, entered: now, paused: None, stable, rejected: None, rollout: None }
+        Self {
+            phase: Phase::Idle,
+            entered: now,
+            paused: None,
+            stable,
+            previous: None,
+            rejected: None,
+            rollout: None,
+            floor: Floor::Free,
+        }
     }
 
     /// What there should be in this state.
     pub fn desired(&self, plan: &Plan) -> Desired {
+        Desired { floor: self.floor(), ..self.pods_and_weights(plan) }
+    }
+
+    fn pods_and_weights(&self, plan: &Plan) -> Desired {
         let all_main = || vec![Weights::MAIN; plan.splits().len()];
-        let resting =
-            |main| Desired { main, baseline: Some(Target::none()), canary: Some(Target::none()), weights: all_main() };
-        let Some(rollout) = &self.rollout else {
-            return if self.phase == Phase::Gone { Desired::default() } else { resting(None) };
+        let resting = |main| Desired {
+            main,
+            baseline: Some(Target::none()),
+            canary: Some(Target::none()),
+            weights: all_main(),
+            floor: None,
         };
         let old = |replicas| Target { version: self.stable.clone(), replicas };
+        let Some(rollout) = &self.rollout else {
+            let gone = self.phase == Phase::Gone;
+            return if gone { Desired::default() } else { resting(plan.policy.owned.map(old)) };
+        };
         let new = |replicas| Target { version: rollout.version.clone(), replicas };
         let at_step = |step: usize, weights| {
             let small = canary_replicas(plan, rollout.replicas, step);
@@ -218,11 +244,12 @@ impl State {
                 baseline: Some(old(small)),
                 canary: Some(new(small)),
                 weights,
+                floor: None,
             }
         };
         let returning = |main, weights| {
             let (baseline, canary) = rollout.back.as_ref().map_or((0, 0), |b| (b.baseline, b.canary));
-            Desired { main, baseline: Some(old(baseline)), canary: Some(new(canary)), weights }
+            Desired { main, baseline: Some(old(baseline)), canary: Some(new(canary)), weights, floor: None }
         };
         let back_weights = || rollout.back.as_ref().map_or_else(all_main, |b| b.weights.clone());
         let restored = || rollout.back.as_ref().filter(|b| b.restore).map(|_| old(rollout.replicas));
@@ -249,9 +276,8 @@ impl State {
                 returning(restored(), back_weights().into_iter().map(probe::lend_to_main).collect())
             }
             Phase::Return => returning(restored(), all_main()),
-            Phase::Idle | Phase::CleanUp | Phase::Watch | Phase::Promoted | Phase::Clear | Phase::RolledBack => {
-                resting(None)
-            }
+            Phase::Idle | Phase::Promoted | Phase::RolledBack => resting(plan.policy.owned.map(old)),
+            Phase::CleanUp | Phase::Watch | Phase::Clear => resting(None),
             Phase::Gone => Desired::default(),
         }
     }

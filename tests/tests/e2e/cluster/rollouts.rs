@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const PODS: [&str; 3] = ["canary", "main", "baseline"];
 
-fn deployment(image: &str, replicas: u32) -> String {
+pub(super) fn deployment(image: &str, replicas: u32) -> String {
     format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: hello }}\nspec:\n  replicas: {replicas}\n  \
          selector: {{ matchLabels: {{ app: hello, sluicegate.dev/role: main }} }}\n  template:\n    \
@@ -46,11 +46,18 @@ impl Stage {
         Self::in_world(World::new(prefix)?, replicas, more)
     }
 
-    fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
-        world.apply(&deployment("hello:v1", replicas))?;
+    pub(super) fn in_world(world: World, replicas: u32, more: &str) -> Result<Self> {
+        let documents = format!("{}---\n{}", deployment("hello:v1", replicas), deploy("hello:v1", more));
+        let stage = Self::of(world, &documents)?;
+        stage.until("Idle")?;
+        Ok(stage)
+    }
+
+    /// The split `hello` and these documents.
+    pub(super) fn of(world: World, documents: &str) -> Result<Self> {
         let split = split_yaml("hello", &[("canary", 0), ("main", 100), ("baseline", 0)], "");
         world.apply(&split.replace("default: canary", "default: main"))?;
-        world.apply(&deploy("hello:v1", more))?;
+        world.apply(documents)?;
         let pods = Upstreams::start(&PODS)?;
         let split = format!("{}/hello", world.namespace);
         let config = json!({ "controller": { "cluster": CONTROLLER_CLUSTER }, "split": split });
@@ -59,9 +66,7 @@ impl Stage {
         let mut clusters: Vec<Value> = PODS.iter().map(|pod| cluster(pod, &pods.addrs(pod))).collect();
         clusters.push(cluster(CONTROLLER_CLUSTER, &[world.controller.proxy]));
         let envoy = Envoy::start(Options::new(vec![listener.filter(wasm.filter())], clusters).workers(2))?;
-        let stage = Self { world, envoy, _pods: pods };
-        stage.until("Idle")?;
-        Ok(stage)
+        Ok(Self { world, envoy, _pods: pods })
     }
 
     pub(super) fn until(&self, phase: &str) -> Result<Value> {
@@ -73,7 +78,7 @@ impl Stage {
         self.world.until(&format!("the rollout to be {phase}"), "canarydeploys", "hello", says)
     }
 
-    fn begin(&self, more: &str) -> Result<()> {
+    pub(super) fn begin(&self, more: &str) -> Result<()> {
         self.world.apply(&deploy("hello:v2", more))
     }
 
@@ -82,20 +87,20 @@ impl Stage {
     }
 
     /// Replicas and image of a Deployment.
-    fn seen(&self, name: &str) -> Result<(u64, String)> {
+    pub(super) fn seen(&self, name: &str) -> Result<(u64, String)> {
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{name}", self.world.namespace);
         let found = self.world.cluster.api().get(&path)?;
         let image = found["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
         Ok((found["spec"]["replicas"].as_u64().unwrap_or(0), image.to_owned()))
     }
 
-    fn say(&self, verb: &str) -> Result<()> {
+    pub(super) fn say(&self, verb: &str) -> Result<()> {
         let name = format!("{}/hello", self.world.namespace);
         self.world.controller.cli(&[verb, &name, "--by", "ada"]).map(drop)
     }
 }
 
-const MANUAL: &str = "  deadline: 60s\n";
+pub(super) const MANUAL: &str = "  deadline: 60s\n";
 
 pub(super) fn manual(yaml: &str) -> String {
     yaml.replace("steps: [10, 50]", "steps: [{ weight: 10, judge: manual }, { weight: 50, judge: manual }]")

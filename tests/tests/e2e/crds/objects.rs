@@ -26,6 +26,10 @@ fn judgment(fields: Value) -> Value {
     with(json!({ "rollout": "app", "decision": "continue", "by": "alice" }), fields)
 }
 
+fn template() -> Value {
+    json!({ "metadata": { "labels": { "app": "app" } }, "spec": { "containers": [{ "name": "app", "image": "app:v2" }] } })
+}
+
 /// A field that is null is left out.
 fn with(mut spec: Value, fields: Value) -> Value {
     let (Value::Object(spec_fields), Value::Object(fields)) = (&mut spec, fields) else { return spec };
@@ -72,6 +76,14 @@ pub(super) fn good() -> Vec<(&'static str, Value)> {
             deploy(json!({ "judge": { "prometheus": { "url": "http://prometheus:9090", "tokenFile": "team/token" },
             "metrics": [{ "name": "a", "query": "x{s=\"{{subset}}\"}", "group": "g" }], "groups": { "g": 60 } } })),
         ),
+        (
+            DEPLOY,
+            deploy(json!({ "patch": { "spec": { "containers": [{ "name": "app", "args": ["-v"], "tty": null }] } } })),
+        ),
+        (DEPLOY, deploy(json!({ "images": null, "patch": { "metadata": { "annotations": { "a": "b" } } } }))),
+        (DEPLOY, deploy(json!({ "workload": null, "images": null, "template": template(), "replicas": 3 }))),
+        (DEPLOY, deploy(json!({ "images": null, "template": template(), "autoscaler": { "settle": "5m" } }))),
+        (TEST, trial(json!({ "images": null, "patch": { "spec": { "hostname": null } } }))),
         (TEST, trial(json!({ "weight": 0, "replicas": 0 }))),
         (TEST, trial(json!({ "weight": 0.5, "replicas": 3, "duration": "24h" }))),
         (JUDGMENT, judgment(json!({ "step": 3, "override": true, "reason": "looked at it" }))),
@@ -208,6 +220,52 @@ pub(super) fn bad() -> Vec<Bad> {
             deploy(json!({ "workload": null, "images": null, "version": " v2" })),
             &["spec.version", "\" v2\" must be 1 to 256"],
         ),
+        (DEPLOY, deploy(json!({ "patch": {} })), &["spec.patch", "at least 1 properties"]),
+        (DEPLOY, deploy(json!({ "patch": { "template": {} } })), &["unknown field \"spec.patch.template\""]),
+        (DEPLOY, deploy(json!({ "patch": { "spec": 1 } })), &["spec.patch.spec", "must be of type object"]),
+        (
+            DEPLOY,
+            deploy(json!({ "patch": { "spec": { "containers": [{ "args": [] }] } } })),
+            &["spec.patch.spec.containers[0].name", "Required value"],
+        ),
+        (
+            DEPLOY,
+            deploy(json!({ "workload": null, "images": null, "patch": { "spec": {} } })),
+            &["spec.patch", "name it with workload"],
+        ),
+        (
+            DEPLOY,
+            deploy(json!({ "images": null, "version": "v2", "patch": { "spec": {} } })),
+            &["spec.version", "two ways to say the same"],
+        ),
+        (DEPLOY, deploy(json!({ "template": template() })), &["spec.template", "template says everything"]),
+        (
+            DEPLOY,
+            deploy(json!({ "images": null, "template": { "metadata": {} } })),
+            &["spec.template.spec", "Required value"],
+        ),
+        (
+            DEPLOY,
+            deploy(json!({ "images": null, "template": { "spec": { "containers": [{ "name": "app" }] } } })),
+            &["spec.template.spec.containers[0].image", "Required value"],
+        ),
+        (
+            DEPLOY,
+            deploy(json!({ "images": null, "template": { "spec": { "containers": [] } } })),
+            &["spec.template.spec.containers", "at least 1 items"],
+        ),
+        (DEPLOY, deploy(json!({ "replicas": 3 })), &["spec.replicas", "replicas go with template"]),
+        (
+            DEPLOY,
+            deploy(json!({ "images": null, "template": template(), "replicas": 0 })),
+            &["spec.replicas", "greater than or equal to 1"],
+        ),
+        (
+            DEPLOY,
+            deploy(json!({ "autoscaler": { "settle": "soon" } })),
+            &["spec.autoscaler.settle", "is not a duration"],
+        ),
+        (TEST, trial(json!({ "template": template() })), &["unknown field \"spec.template\""]),
         (DEPLOY, deploy(json!({ "hold": "5 fortnights" })), &["spec.hold", "\"5 fortnights\" is not a duration"]),
         (DEPLOY, deploy(json!({ "deadline": "5" })), &["spec.deadline", "\"5\" is not a duration"]),
         (DEPLOY, deploy(json!({ "rollback": "slow" })), &["spec.rollback", "Unsupported value", "\"safe\""]),
