@@ -82,6 +82,18 @@ impl Plan {
         Process::start(name, command, &self.dir)
     }
 
+    /// Etcd forgets all but the newest versions.
+    pub(super) fn compact(&self) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/v3/kv", self.etcd);
+        let ask = |verb: &str, body: serde_json::Value| -> Result<serde_json::Value> {
+            let mut answer = ureq::post(format!("{url}/{verb}")).send_json(body).context("etcd")?;
+            answer.body_mut().read_json().context("etcd")
+        };
+        // Of a key that is not there: only the head of the answer is wanted.
+        let now = ask("range", json!({ "key": "AA==" }))?["header"]["revision"].take();
+        ask("compaction", json!({ "revision": now, "physical": true })).map(drop)
+    }
+
     fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
