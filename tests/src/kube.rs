@@ -29,6 +29,7 @@ use api::Api;
 pub use parts::Part;
 use parts::Plan;
 use stub::Stub;
+use witness::Witness;
 
 /// How long things may take that the control plane does by several of its controllers, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,6 +123,14 @@ impl Cluster {
     /// When etcd does not.
     pub fn compact(&self) -> Result<()> {
         self.plan.compact()
+    }
+
+    /// Somebody who sees all versions of the objects of a kind of ours in a namespace, from now on.
+    ///
+    /// # Errors
+    /// When etcd does not answer.
+    pub fn witness(&self, plural: &str, namespace: &str) -> Result<Witness> {
+        Witness::start(self.plan.etcd_url(), plural, namespace)
     }
 
     /// The HTTP API, as an administrator.

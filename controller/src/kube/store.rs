@@ -8,6 +8,7 @@
 use super::{
     cluster::{Cluster, ClusterError, Kind, Objects, revision},
     fit::fit,
+    outage::Outage,
     records,
     status::{self, Spread},
     watch::Noticed,
@@ -57,6 +58,7 @@ pub struct KubeStore {
     /// Kinds of which not all objects are known yet.
     unlisted: BTreeSet<Kind>,
     begun: bool,
+    outage: Outage,
 }
 
 impl KubeStore {
@@ -70,6 +72,7 @@ impl KubeStore {
             complaints: Vec::new(),
             unlisted: Kind::ALL.into(),
             begun: false,
+            outage: Outage::default(),
         }
     }
 
@@ -290,10 +293,15 @@ impl KubeStore {
                 // The watch brings what it has become.
                 Err(ClusterError::Conflict(_) | ClusterError::Missing(_)) => done = false,
                 Err(why) => {
-                    warn!(split = name, %why, "cannot write the status; what was in force stays");
+                    if self.outage.is_new(&why.reason()) {
+                        warn!(split = name, %why, "cannot write the status; what was in force stays; trying on");
+                    }
                     done = false;
                 }
             }
+        }
+        if self.outage.is_over() {
+            info!("statuses of splits can be written again");
         }
         done
     }

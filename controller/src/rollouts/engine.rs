@@ -81,6 +81,8 @@ pub struct Engine {
     generation: Option<i64>,
     /// What went wrong in this turn.
     trouble: Option<String>,
+    /// A state may have been written down, or not.
+    doubtful: bool,
     saved: Duration,
 }
 
@@ -108,6 +110,7 @@ impl Engine {
             returning: None,
             generation: None,
             trouble: None,
+            doubtful: false,
             saved: Duration::ZERO,
         }
     }
@@ -192,6 +195,7 @@ impl Engine {
     }
 
     async fn go_on(&mut self) -> Result<(), String> {
+        self.settle().await?;
         self.heed().await?;
         self.observe().await?;
         self.advance().await

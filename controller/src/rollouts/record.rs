@@ -112,6 +112,13 @@ pub enum RecordError {
     Cluster(#[from] ClusterError),
 }
 
+impl RecordError {
+    /// It may have been written all the same.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Cluster(ClusterError::Api { .. } | ClusterError::Conflict(_)))
+    }
+}
+
 /// Where rollouts are remembered.
 #[derive(Debug, Clone)]
 pub enum Records {

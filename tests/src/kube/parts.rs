@@ -82,9 +82,13 @@ impl Plan {
         Process::start(name, command, &self.dir)
     }
 
+    pub(super) fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd)
+    }
+
     /// Etcd forgets all but the newest versions.
     pub(super) fn compact(&self) -> Result<()> {
-        let url = format!("http://127.0.0.1:{}/v3/kv", self.etcd);
+        let url = format!("{}/v3/kv", self.etcd_url());
         let ask = |verb: &str, body: serde_json::Value| -> Result<serde_json::Value> {
             let mut answer = ureq::post(format!("{url}/{verb}")).send_json(body).context("etcd")?;
             answer.body_mut().read_json().context("etcd")
@@ -99,7 +103,7 @@ impl Plan {
     }
 
     fn etcd(&self) -> Vec<String> {
-        let (client, peer) = (format!("http://127.0.0.1:{}", self.etcd), format!("http://127.0.0.1:{}", self.peer));
+        let (client, peer) = (self.etcd_url(), format!("http://127.0.0.1:{}", self.peer));
         vec![
             format!("--data-dir={}", self.file("etcd")),
             // Nobody pulls the plug of this machine between two lines of a test.

@@ -3,9 +3,10 @@
 
 mod chronicle;
 mod killed;
+mod stopped;
 
-use super::service_account;
-use anyhow::{Context as _, Result};
+use super::{service_account, splits};
+use anyhow::{Context as _, Result, ensure};
 use chronicle::Chronicle;
 use sluicegate_tests::kube::Cluster;
 use sluicegate_tests::kube_lab::{KubeLab, rollout_yaml};
@@ -30,12 +31,20 @@ fn account(cluster: &Cluster, prefix: &str) -> Result<(String, PathBuf)> {
     Ok((namespace, kubeconfig))
 }
 
-/// So many controllers, idle, and somebody who writes down all that they write.
+/// So many controllers, and somebody who writes down all that they write.
 fn lab(cluster: &Arc<Cluster>, prefix: &str, controllers: usize) -> Result<(KubeLab, Chronicle)> {
     let (namespace, kubeconfig) = account(cluster, prefix)?;
     let lab = KubeLab::start_as(cluster, &namespace, REPLICAS, &vec![kubeconfig.as_path(); controllers])?;
     let chronicle = Chronicle::start(&lab).context("nobody writes it down")?;
     Ok((lab, chronicle))
+}
+
+/// What a proxy that was never here before is told by a controller: the weight of the canary.
+fn told_to_a_new_proxy(lab: &KubeLab, canary: u32) -> Result<()> {
+    let answer = splits::sync(&format!("{}/hello", lab.namespace), lab.controller.proxy)?.to_string();
+    let expected = format!(r#""name":"canary","weight":{canary}"#);
+    ensure!(answer.contains(&expected), "no {expected} in {answer}");
+    Ok(())
 }
 
 fn is_in(phase: &str) -> impl Fn(&serde_json::Value) -> bool {

@@ -12,14 +12,15 @@ fn a_follower_answers_passes_on_what_proxies_say_and_takes_over() -> Result<()> 
     world.apply(&backend(90, 10))?;
     let first = world.until_weights("backend", &[90, 10])?;
     let follower = Controller::start_in_cluster(&world.kubeconfig, &world.namespace, &[])?;
-    let path = format!("/v1/splits/{}/backend", world.namespace);
+    let split = format!("{}/backend", world.namespace);
+    let path = format!("/v1/splits/{split}");
     poll::until("the follower to know the split", PATIENCE, || match follower.json(&path) {
         Ok(split) if split["generation"] == first => Ok(()),
         other => Err(format!("{other:?}")),
     })?;
     // It knows the leader as soon as it has looked at the lease.
     poll::until("the leader to hear of a proxy of the follower", PATIENCE, || {
-        let answer = splits::sync(&world, follower.proxy).map_err(|why| format!("{why:#}"))?;
+        let answer = splits::sync(&split, follower.proxy).map_err(|why| format!("{why:#}"))?;
         let known = world.controller.json("/v1/proxies").map_err(|why| format!("{why:#}"))?;
         let answered = answer.to_string().contains("\"weight\":90");
         if answered && known.to_string().contains("splits-test") { Ok(()) } else { Err(known.to_string()) }
@@ -29,7 +30,7 @@ fn a_follower_answers_passes_on_what_proxies_say_and_takes_over() -> Result<()> 
     ensure!(refused.status.code() == Some(1) && told.contains("another replica"), "{told}");
     world.controller.kill();
     // At once, by what it knows itself.
-    let answer = splits::sync(&world, follower.proxy)?;
+    let answer = splits::sync(&split, follower.proxy)?;
     ensure!(answer.to_string().contains("\"weight\":90"), "{answer}");
     world.controller = follower;
     world.apply(&backend(20, 80))?;

@@ -1,5 +1,5 @@
-//! What controllers wrote, version by version, and whether it makes sense. In: the split and the CanaryDeploy `hello`, as the
-//! API server had them. Out: an error that says what should not have been written.
+//! What controllers wrote, version by version, and whether it makes sense. In: the split and the CanaryDeploy `hello`, as etcd
+//! had them. Out: an error that says what should not have been written.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -15,10 +15,7 @@ pub(super) struct Chronicle {
 
 impl Chronicle {
     pub(super) fn start(lab: &KubeLab) -> Result<Self> {
-        let of = |plural: &str| {
-            let path = format!("/apis/sluicegate.dev/v1alpha1/namespaces/{}/{plural}", lab.namespace);
-            Witness::start(lab.cluster.api(), &path)
-        };
+        let of = |plural: &str| lab.cluster.witness(plural, &lab.namespace);
         Ok(Self { splits: of("trafficsplits")?, deploys: of("canarydeploys")? })
     }
 

@@ -30,9 +30,8 @@ fn until_later(moment: Duration) -> Result<()> {
 fn a_leader_killed_at_fifty_random_moments_skips_no_step_and_costs_no_request() -> Result<()> {
     let (mut lab, chronicle) = lab(kube::shared()?, "fifty", 2)?;
     // With the same seed the moments are the same, counted from the kill before.
-    let seed =
-        std::env::var("SLUICEGATE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("SLUICEGATE_SEED={seed}");
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     lab.apply(&automatic("hello:v1"))?;
     lab.until("the rollout to be idle", "canarydeploys", is_in("Idle"))?;
