@@ -29,9 +29,16 @@ pub struct Witness {
 #[derive(Debug, Default)]
 struct Shared {
     stopped: AtomicBool,
-    /// With the revision of each.
-    seen: Mutex<Vec<(u64, Value)>>,
-    gap: AtomicBool,
+    seen: Mutex<Vec<Version>>,
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    /// Of everything that etcd has.
+    revision: u64,
+    /// Counts the versions of this object, so that none can be missed.
+    number: u64,
+    object: Value,
 }
 
 /// The keys of a kind in a namespace.
@@ -71,11 +78,15 @@ impl Witness {
         let now = self.etcd.ask("kv/range", &json!({ "key": to_base64(key.as_bytes()) }))?;
         let newest = number(&now["kvs"][0]["mod_revision"]);
         poll::until("the witness to have seen the newest version", PATIENCE, || {
-            ensure!(!self.shared.gap.load(Ordering::Relaxed), "versions were forgotten before they were seen");
             let seen = lock(&self.shared.seen);
-            let of_name: Vec<_> = seen.iter().filter(|(_, one)| one["metadata"]["name"] == name).collect();
-            ensure!(of_name.last().is_some_and(|(revision, _)| *revision >= newest), "{} versions", of_name.len());
-            Ok(of_name.into_iter().map(|(_, one)| one.clone()).collect())
+            let all: Vec<_> = seen.iter().filter(|one| one.object["metadata"]["name"] == name).cloned().collect();
+            ensure!(all.last().is_some_and(|last| last.revision >= newest), "{} versions", all.len());
+            Ok(all)
+        })
+        .and_then(|all| {
+            let follow = |two: &[Version]| two[1].number == two[0].number + 1 || two[1].number == 1;
+            ensure!(all.windows(2).all(follow), "versions of {name} were forgotten before they were seen");
+            Ok(all.into_iter().map(|one| one.object).collect())
         })
     }
 }
@@ -102,13 +113,15 @@ impl Etcd {
         let answer = self.agent.post(format!("{}/v3/watch", self.url)).send_json(&create)?;
         for line in BufReader::new(answer.into_body().into_reader()).lines() {
             let told: Value = serde_json::from_str(&line?)?;
-            shared.gap.fetch_or(!told["result"]["compact_revision"].is_null(), Ordering::Relaxed);
+            // Older ones were forgotten; whether one of ours was among them shows in their numbers.
+            *after = number(&told["result"]["compact_revision"]).saturating_sub(1).max(*after);
             for event in told["result"]["events"].as_array().into_iter().flatten() {
                 *after = number(&event["kv"]["mod_revision"]);
                 let value = event["kv"]["value"].as_str().map(from_base64).unwrap_or_default();
                 // A deletion has none.
                 if let Ok(object) = serde_json::from_slice(&value) {
-                    lock(&shared.seen).push((*after, object));
+                    let number = number(&event["kv"]["version"]);
+                    lock(&shared.seen).push(Version { revision: *after, number, object });
                 }
             }
         }
