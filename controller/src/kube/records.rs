@@ -122,6 +122,13 @@ impl KubeRecords {
         objects.filter(|(_, object)| state(object).is_some()).map(|(name, _)| name).collect()
     }
 
+    /// Deleted in the foreground: the garbage collector takes the copies first.
+    pub fn is_doomed(&self, name: &str) -> bool {
+        let objects = Kind::ROLLOUTS.into_iter().filter_map(|kind| self.cluster.get(kind, name));
+        let mut finalizers = objects.flat_map(|object| object.metadata.finalizers.clone().unwrap_or_default());
+        finalizers.any(|one| one == "foregroundDeletion")
+    }
+
     /// What is remembered of a rollout, as the API server has it now.
     pub async fn load(&self, name: &str) -> Result<Option<Record>, ClusterError> {
         for kind in Kind::ROLLOUTS {

@@ -130,7 +130,13 @@ impl KubeStore {
                 Some(object) => self.adopt(&name, &object),
                 None => self.forget(&name),
             },
-            Noticed::Changed(Kind::Deployment, _) | Noticed::Listed(Kind::Deployment) => return false,
+            Noticed::Changed(Kind::Deployment, name) => {
+                if self.cluster.get(Kind::Deployment, &name).is_none() {
+                    self.context.note_deleted();
+                }
+                return false;
+            }
+            Noticed::Listed(Kind::Deployment) => return false,
             Noticed::Changed(..) => {}
             Noticed::Listed(kind) => {
                 self.unlisted.remove(&kind);
@@ -361,7 +367,10 @@ impl KubeStore {
     /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
     async fn drive(&mut self, split: &str, by: &str, weights: Option<Weights>) -> Result<u64, SetError> {
         for _ in 0..TRIES {
-            match (self.reread(split).await, &weights) {
+            // One that is not there is not asked for; the watch tells when it comes.
+            let there = self.cluster.get(Kind::TrafficSplit, split).is_some();
+            let found = if there { self.reread(split).await } else { Err(ask::no_split(&self.known, split)) };
+            match (found, &weights) {
                 // Deleted meanwhile: there is nothing to let go.
                 (Err(SetError::NoSplit { .. }), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
                 (found, _) => drop(found?),

@@ -137,6 +137,14 @@ impl Records {
         }
     }
 
+    /// What belongs to a rollout is deleted before it is.
+    pub fn is_doomed(&self, name: &str) -> bool {
+        match self {
+            Self::Files(_) => false,
+            Self::Cluster(cluster) => cluster.is_doomed(name),
+        }
+    }
+
     /// What is remembered of a rollout.
     pub async fn load(&self, name: &str) -> Result<Option<Record>, RecordError> {
         match self {

@@ -12,7 +12,7 @@
 use crate::judge::Verdict;
 
 use super::{
-    Observation, Role, WHOLE, Weights,
+    Observation, Role, WHOLE, Weights, Workload,
     desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
 };
@@ -77,6 +77,8 @@ pub enum Why {
     Deadline,
     /// Proxies did not ack in time.
     Acks,
+    /// No pod of this group was ready any more while requests went there.
+    Lost(Role),
     /// Another version is wanted.
     Superseded,
     /// The rollout was deleted.
@@ -246,6 +248,23 @@ impl State {
         (self.phase, self.entered, self.paused) = (phase, now, None);
     }
 
+    /// The group whose pods are gone while requests go there.
+    fn lost(&self, plan: &Plan, seen: &Observation) -> Option<Role> {
+        let weights = self.desired(plan).weights;
+        let serves = |role| weights.iter().any(|w| w.of(role) > 0);
+        let version = |role| match (role, &self.rollout) {
+            (Role::Canary, Some(rollout)) => rollout.version.as_str(),
+            _ => self.stable.as_str(),
+        };
+        // Of a group that somebody gives another version and back, no pod of the right one may be ready, and yet it answers.
+        let gone = |role| {
+            let right = |pods: &&Workload| pods.settled && pods.version == version(role);
+            let pods = seen.workload(role).filter(|pods| pods.version.is_empty() || right(pods));
+            pods.is_some_and(|pods| pods.ready == 0)
+        };
+        Role::ALL.into_iter().find(|role| serves(*role) && gone(*role))
+    }
+
     /// Begins the way back.
     pub(super) fn roll_back(&mut self, plan: &Plan, why: Why, seen: &Observation, now: u64) {
         let desired = self.desired(plan);
@@ -372,6 +391,11 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         next.roll_back(plan, Why::Verdict, seen, now);
         return next;
     }
+    // Requests would fail, and what is counted meanwhile compares nothing.
+    if let Some(role) = state.lost(plan, seen).filter(|_| phase.step().is_some()) {
+        next.roll_back(plan, Why::Lost(role), seen, now);
+        return next;
+    }
     if state.paused.is_some() && phase.is_forward() {
         return next;
     }
@@ -395,7 +419,10 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         Phase::Restore => next.scaled(plan, &[Role::Main], Phase::Return, seen, now),
         Phase::Return => next.weighed(plan, Phase::Clear, seen, now),
         Phase::Clear if next.desired(plan).pods_met(&Role::ALL, seen) => {
-            next.rejected = rolled_out.map(str::to_owned);
+            // Lost pods of the old version are no fault of the new one: it begins again.
+            let why = state.rollout.as_ref().and_then(|r| r.back.as_ref()).map(|back| back.why);
+            let blameless = matches!(why, Some(Why::Lost(Role::Main | Role::Baseline)));
+            next.rejected = rolled_out.filter(|_| !blameless).map(str::to_owned);
             next.enter(Phase::RolledBack, now);
         }
         Phase::Watch | Phase::Clear | Phase::Gone => {}

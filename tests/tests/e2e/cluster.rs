@@ -1,6 +1,7 @@
 //! The controller on a real API server: each test in a namespace of its own, with a controller that looks only there and
 //! may do what the chart's role says, and no more.
 
+mod edits;
 mod faults;
 mod founding;
 mod replicas;
