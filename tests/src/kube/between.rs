@@ -112,7 +112,7 @@ impl Between {
         word
     }
 
-    /// How often it was asked, by method; watches are `WATCH`.
+    /// How often it was asked, by method and kind, such as `PATCH deployments`; the method of watches is `WATCH`.
     #[must_use]
     pub fn asked(&self) -> BTreeMap<String, u64> {
         lock(&self.shared.asked).clone()
@@ -147,8 +147,8 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> Result<()> {
         let line = String::from_utf8_lossy(http1::first_line(&head)).into_owned();
         let mut words = line.split(' ');
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let kind = if path.contains("watch=true") { "WATCH" } else { method };
-        *lock(&shared.asked).entry(kind.to_owned()).or_default() += 1;
+        let verb = if path.contains("watch=true") { "WATCH" } else { method };
+        *lock(&shared.asked).entry(format!("{verb} {}", kind(path))).or_default() += 1;
         if shared.busy.load(Ordering::SeqCst) {
             let status = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 429,
                 "reason": "TooManyRequests", "message": "the server has received too many requests" });
@@ -191,6 +191,13 @@ fn pass(mut stream: &TcpStream, shared: &Shared, line: (&str, &str), head: &[u8]
             return Ok(());
         }
     }
+}
+
+/// The plural of a kind in a path of the API.
+fn kind(path: &str) -> &str {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut parts = path.split('/').skip_while(|part| *part != "namespaces").skip(2);
+    parts.next().or(path.rsplit('/').next()).unwrap_or_default()
 }
 
 fn fill(mut stream: &TcpStream, buffer: &mut Vec<u8>) -> Result<()> {

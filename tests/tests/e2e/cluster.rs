@@ -6,6 +6,7 @@ mod faults;
 mod founding;
 mod replicas;
 mod rollouts;
+mod scale;
 mod splits;
 
 use crate::charts::helm;
