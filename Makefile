@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-judge fmt clean
+.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-judge bench-kube fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -80,6 +80,11 @@ bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request 
 	@$(BUILD)
 	@$(CARGO) build --quiet --release -p sluicegate-tests --bin bench
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/debug/sluicegate}" target/release/bench $(BENCH)
+
+bench-kube: wasm ## what the controller asks of an API server, and its memory, by the size of the cluster
+	@$(TOOLS) envoy kubernetes
+	@$(BUILD)
+	@target/debug/bench_kube $(BENCH)
 
 bench-judge: ## how often the judge takes back an equal release, and how soon a worse one; as tables
 	@$(CARGO) run --quiet --release -p sluicegate-core --example bench_judge -- $(BENCH)

@@ -63,6 +63,8 @@ pub struct Context {
     inner: Arc<Mutex<Inner>>,
     /// Ticks whenever a split has reached everybody, or no longer has, or changed.
     settled: Arc<watch::Sender<()>>,
+    /// Ticks whenever pods may have been deleted.
+    deleted: Arc<watch::Sender<()>>,
     /// Rollouts that are wanted.
     wanted: Arc<watch::Sender<AllWanted>>,
     /// True: shutting down; held polls are answered at once.
@@ -138,6 +140,7 @@ impl Context {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             settled: Arc::new(watch::Sender::new(())),
+            deleted: Arc::new(watch::Sender::new(())),
             wanted: Arc::new(watch::Sender::new(AllWanted::new())),
             closing: Arc::new(watch::Sender::new(false)),
             clock,
@@ -191,6 +194,16 @@ impl Context {
     /// Ticks whenever [`Hub::is_settled`] may have changed.
     pub fn settled(&self) -> watch::Receiver<()> {
         self.settled.subscribe()
+    }
+
+    /// Ticks whenever pods may have been deleted.
+    pub fn deleted(&self) -> watch::Receiver<()> {
+        self.deleted.subscribe()
+    }
+
+    /// Pods may have been deleted: whoever needs them looks at once.
+    pub fn note_deleted(&self) {
+        self.deleted.send_replace(());
     }
 
     /// Rollouts that are wanted.

@@ -9,6 +9,7 @@
 //! * [`fit`]: what a document may not say here. Pure.
 //! * [`status`]: what a TrafficSplit's status says. Pure.
 //! * [`store`]: TrafficSplits in, generations into their status, changes out.
+//! * [`outage`]: what is wrong is said once. Pure.
 //! * [`records`]: what is remembered of rollouts, in their status; and judgments.
 //! * [`report`]: the rest of a rollout's status, for people.
 //! * `relay`: from followers to the leader.
@@ -18,6 +19,7 @@ pub mod cluster;
 pub mod events;
 pub mod fit;
 pub mod lease;
+pub mod outage;
 pub mod records;
 pub(crate) mod relay;
 pub mod report;

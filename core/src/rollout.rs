@@ -44,6 +44,15 @@ impl Weights {
     /// Everything to main: before and after a rollout.
     pub const MAIN: Self = Self { canary: 0, main: WHOLE, baseline: 0 };
 
+    /// The weight of one group.
+    pub fn of(&self, role: Role) -> u32 {
+        match role {
+            Role::Main => self.main,
+            Role::Baseline => self.baseline,
+            Role::Canary => self.canary,
+        }
+    }
+
     /// Those of a step: as much to the baseline as to the canary. `canary` is at most half of [`WHOLE`].
     pub fn of_step(canary: u32) -> Self {
         Self { canary, main: WHOLE.saturating_sub(canary.saturating_mul(2)), baseline: canary }

@@ -5,20 +5,22 @@
 //! `kubectl`, the HTTP [`api`], and a namespace per test.
 
 pub mod api;
+pub mod between;
 pub mod endpoints;
 mod parts;
 pub mod stub;
+pub mod witness;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -27,6 +29,7 @@ use api::Api;
 pub use parts::Part;
 use parts::Plan;
 use stub::Stub;
+use witness::Witness;
 
 /// How long things may take that the control plane does by several of its controllers, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,10 +51,10 @@ pub struct Cluster {
 ///
 /// # Errors
 /// When it does not start.
-pub fn shared() -> Result<&'static Cluster> {
-    static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+pub fn shared() -> Result<&'static Arc<Cluster>> {
+    static SHARED: OnceLock<Result<Arc<Cluster>, String>> = OnceLock::new();
     let start = || {
-        let cluster = Cluster::start()?;
+        let cluster = Arc::new(Cluster::start()?);
         // A static is never dropped. The kernel ends the processes with this one; this removes their folder.
         remove_when_we_end(cluster.dir.path())?;
         Ok(cluster)
@@ -100,6 +103,34 @@ impl Cluster {
         let path = self.dir.path().join(format!("kubeconfig-{name}"));
         fs::write(&path, self.plan.kubeconfig(token)?)?;
         Ok(path)
+    }
+
+    /// The same user by another way to the API server, such as a stand-in: a kubeconfig file `name` that leads to `url`.
+    ///
+    /// # Errors
+    /// When one of the files is not to be had.
+    pub fn kubeconfig_by(&self, kubeconfig: &Path, name: &str, url: &str) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(kubeconfig)?)?;
+        config["clusters"][0]["cluster"] = json!({ "server": url });
+        let path = self.dir.path().join(format!("kubeconfig-{name}"));
+        fs::write(&path, config.to_string())?;
+        Ok(path)
+    }
+
+    /// Makes etcd forget all versions of objects but the newest, so that watches from older ones are refused.
+    ///
+    /// # Errors
+    /// When etcd does not.
+    pub fn compact(&self) -> Result<()> {
+        self.plan.compact()
+    }
+
+    /// Somebody who sees all versions of the objects of a kind of ours in a namespace, from now on.
+    ///
+    /// # Errors
+    /// When etcd does not answer.
+    pub fn witness(&self, plural: &str, namespace: &str) -> Result<Witness> {
+        Witness::start(self.plan.etcd_url(), plural, namespace)
     }
 
     /// The HTTP API, as an administrator.

@@ -1,7 +1,9 @@
 //! The set-up for rollouts on Kubernetes: the real controller in a namespace of a real control plane, the Deployment `hello`
 //! with its split and its Services, and an Envoy with the filter whose upstreams follow the pods.
 
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,16 +26,18 @@ const PHASE: Duration = Duration::from_secs(60);
 /// See the module.
 #[derive(Debug)]
 pub struct KubeLab {
-    /// The control plane.
-    pub cluster: &'static Cluster,
     /// Where everything of this lab is.
     pub namespace: String,
     /// The controller, of this namespace only.
     pub controller: Controller,
+    /// Its other replicas, when there are any.
+    pub others: Vec<Controller>,
     /// The Envoy, with two workers.
     pub envoy: Envoy,
     /// What listens in the pods, and what Envoy is told of it.
     pub endpoints: Endpoints,
+    /// The control plane; the last to go.
+    pub cluster: Arc<Cluster>,
 }
 
 /// The Deployment `hello`, which is main, and the split `hello`, all on main.
@@ -62,10 +66,21 @@ impl KubeLab {
     ///
     /// # Errors
     /// When a part does not start.
-    pub fn start(cluster: &'static Cluster, namespace: &str, replicas: u32) -> Result<Self> {
+    pub fn start(cluster: &Arc<Cluster>, namespace: &str, replicas: u32) -> Result<Self> {
+        Self::start_as(cluster, namespace, replicas, &[cluster.kubeconfig()])
+    }
+
+    /// The same with a controller for each of these kubeconfigs; the proxy may call any of them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_as(cluster: &Arc<Cluster>, namespace: &str, replicas: u32, users: &[&Path]) -> Result<Self> {
         cluster.install_crds()?;
-        let controller =
-            Controller::start_in_cluster(cluster.kubeconfig(), namespace, &["--report-interval", "200ms"])?;
+        let begin = |user: &&Path| Controller::start_in_cluster(user, namespace, &["--report-interval", "200ms"]);
+        let mut controllers = users.iter().map(begin).collect::<Result<Vec<_>>>()?.into_iter();
+        let controller = controllers.next().context("no kubeconfig")?;
+        let others: Vec<_> = controllers.collect();
+        let proxies: Vec<_> = [&controller].into_iter().chain(&others).map(|one| one.proxy).collect();
         cluster.apply(namespace, &services(namespace)?)?;
         cluster.apply(namespace, &service_yaml("hello:v1", replicas))?;
         let endpoints = Endpoints::start(cluster.api(), namespace)?;
@@ -74,11 +89,12 @@ impl KubeLab {
         let wasm = Wasm::new(&paths::wasm("sluicegate.wasm")?, config);
         let listener = Listener::new(WEB, "main").subset("canary", "canary").subset("baseline", "baseline");
         let mut clusters: Vec<Value> = ROLES.iter().map(|role| endpoints.cluster(role)).collect();
-        clusters.push(envoy_config::cluster(CONTROLLER_CLUSTER, &[controller.proxy]));
+        clusters.push(envoy_config::cluster(CONTROLLER_CLUSTER, &proxies));
         let mut options = Options::new(vec![listener.filter(wasm.filter())], clusters).workers(2);
         options.extra = json!({ "node": { "id": "gateway-1", "cluster": "test" } });
         let envoy = Envoy::start(options)?;
-        let lab = Self { cluster, namespace: namespace.to_owned(), controller, envoy, endpoints };
+        let cluster = Arc::clone(cluster);
+        let lab = Self { namespace: namespace.to_owned(), controller, others, envoy, endpoints, cluster };
         lab.await_start(replicas)?;
         Ok(lab)
     }
@@ -89,13 +105,37 @@ impl KubeLab {
             ready => Err(format!("{ready} of {replicas}")),
         })?;
         poll::until("Envoy to have them, and the split", PATIENCE, || {
-            let split = self.controller.json(&format!("/v1/splits/{}/hello", self.namespace));
-            let split = split.map_err(|why| format!("{why:#}"))?;
+            // Only the leader hears of all proxies.
+            let path = format!("/v1/splits/{}/hello", self.namespace);
+            let acked = [&self.controller]
+                .into_iter()
+                .chain(&self.others)
+                .any(|one| one.json(&path).is_ok_and(|split| split["acked"] == 1));
             let clusters = self.envoy.ask("/clusters").map_err(|why| format!("{why:#}"))?.text();
             let known = clusters.lines().filter(|line| line.starts_with("main::127.") && line.contains("::weight::"));
             let known = known.count();
-            if split["acked"] == 1 && known == replicas as usize { Ok(()) } else { Err(format!("{known}, {split}")) }
+            if acked && known == replicas as usize { Ok(()) } else { Err(format!("{known} pods, acked: {acked}")) }
         })
+    }
+
+    /// Who holds the lease: 0 is [`Self::controller`], the others follow.
+    ///
+    /// # Errors
+    /// When the API does not answer.
+    pub fn leader(&self) -> Result<Option<usize>> {
+        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/sluicegate", self.namespace);
+        let lease = self.cluster.api().get(&path)?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        let port = holder.rsplit('_').next().and_then(|port| port.parse().ok());
+        Ok([&self.controller].into_iter().chain(&self.others).position(|one| Some(one.proxy.port()) == port))
+    }
+
+    /// One of the controllers, counted as by [`Self::leader`].
+    pub fn replica(&mut self, index: usize) -> &mut Controller {
+        match index.checked_sub(1).and_then(|other| self.others.get_mut(other)) {
+            Some(other) => other,
+            None => &mut self.controller,
+        }
     }
 
     /// Runs `kubectl` in the namespace.

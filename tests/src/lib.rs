@@ -17,6 +17,7 @@
 //! * [`lab`]: pods, Envoy with the filter, a controller: the usual set-up.
 //! * [`pods`]: pods as processes, started by the command of a rollout; [`rollout_lab`]: the set-up around them.
 //! * [`kube_lab`]: the same on the Kubernetes control plane: pods of Deployments, which Envoy finds by EndpointSlices.
+//! * [`kube_size`]: many splits and rollouts at once, and what the controller asks of the API server for them.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
 //! * [`steady`]: a load beside a test; [`ack_loop`]: controller and client in one thread, for the ack.
 //! * [`process`], [`ports`] and [`http1`]: what the above are made of.
@@ -33,6 +34,7 @@ pub mod fault_controller;
 pub mod http1;
 pub mod kube;
 pub mod kube_lab;
+pub mod kube_size;
 pub mod lab;
 pub mod load;
 pub mod paths;

@@ -77,7 +77,9 @@ pub(super) async fn say(
     match answer.await {
         Ok(Ok(())) => show(&desk, &name),
         Ok(Err(why @ OrderError::Refused { .. })) => teach(StatusCode::CONFLICT, why.to_string()),
-        Ok(Err(why @ OrderError::Disk(_))) => teach(StatusCode::INTERNAL_SERVER_ERROR, why.to_string()),
+        Ok(Err(why @ (OrderError::Disk(_) | OrderError::Unanswered(_)))) => {
+            teach(StatusCode::INTERNAL_SERVER_ERROR, why.to_string())
+        }
         Err(_) => teach(StatusCode::SERVICE_UNAVAILABLE, "the controller is shutting down; ask again when it is back"),
     }
 }

@@ -65,7 +65,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// Runs the controller until it is told to stop.
 pub(crate) fn run(serve: Serve) -> Result<()> {
     // Every failed call is told by us, with what it was for.
-    let filter = EnvFilter::try_from_env("SLUICEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info,kube_client=off"));
+    let filter = EnvFilter::try_from_env("SLUICEGATE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=off,kube_runtime=off"));
     let ansi = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(ansi).init();
     let config = Config {

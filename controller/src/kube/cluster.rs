@@ -111,7 +111,15 @@ pub enum ClusterError {
     /// It is there already.
     #[error("{0} is there already")]
     There(String),
-    /// Anything else the API server says.
+    /// The API server does not want it.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What it was about.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// No answer, or none that says what has become of it.
     #[error("{what}: {why}")]
     Api {
         /// What it was about.
@@ -119,6 +127,16 @@ pub enum ClusterError {
         /// Why.
         why: String,
     },
+}
+
+impl ClusterError {
+    /// Why, without what it was about: the same for all that fail for one reason.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Refused { why, .. } | Self::Api { why, .. } => why.clone(),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// Objects by name.
@@ -168,6 +186,9 @@ pub async fn ask<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> 
         }
         Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => {
             return Err(ClusterError::There(what.to_owned()));
+        }
+        Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
+            return Err(ClusterError::Refused { what: what.to_owned(), why: status.message.clone() });
         }
         Ok(Err(kube::Error::Api(status))) => status.message.clone(),
         Ok(Err(why)) => format!("the API server cannot be reached ({})", causes(&why)),

@@ -20,7 +20,7 @@ const NOTED: &str = "sluicegate.dev/noted";
 /// The form this program writes.
 const FORMAT: u64 = 1;
 /// Writes that may or may not have got through are remembered up to so many.
-const DOUBTS: usize = 8;
+const DOUBTS: usize = 32;
 /// How often a write is tried that others get in the way of.
 const TRIES: usize = 8;
 
@@ -28,9 +28,16 @@ const TRIES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct KubeRecords {
     cluster: Cluster,
-    /// As last read or written here; more than one when it is not known whether a write got through. Whoever else
-    /// writes it is another controller.
-    last: Arc<Mutex<HashMap<String, Vec<Value>>>>,
+    last: Arc<Mutex<HashMap<String, Last>>>,
+}
+
+/// The state of a rollout as it was last read or written here.
+#[derive(Debug, Default)]
+struct Last {
+    /// What the next one is made from.
+    base: Option<Value>,
+    /// Written, and not answered. The API server may get to them later, until it has taken another.
+    doubts: Vec<Value>,
 }
 
 /// Whether the controller wrote this judgment.
@@ -92,14 +99,26 @@ impl KubeRecords {
         Self { cluster, last: Arc::default() }
     }
 
-    fn last(&self) -> MutexGuard<'_, HashMap<String, Vec<Value>>> {
+    fn last(&self) -> MutexGuard<'_, HashMap<String, Last>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is there is what was read or written here.
-    fn is_ours_still(&self, name: &str, there: Option<&Value>) -> bool {
+    /// Whether what is there is what the next state is made from.
+    fn check(&self, kind: Kind, name: &str, there: Option<&Value>) -> Result<(), ClusterError> {
         // A state that was wiped out is no other controller's doing; what is known here is written again.
-        there.is_none_or(|there| self.last().get(name).is_some_and(|known| known.contains(there)))
+        let Some(there) = there else { return Ok(()) };
+        let last = self.last();
+        let known = last.get(name);
+        if known.is_some_and(|known| known.base.as_ref() == Some(there)) {
+            return Ok(());
+        }
+        let what = kind.title(name);
+        if known.is_some_and(|known| known.doubts.contains(there)) {
+            let why = "what was written before has got through after all; going on from there".to_owned();
+            return Err(ClusterError::Api { what, why });
+        }
+        let why = "another controller has written its state; this one stands still until it is restarted".to_owned();
+        Err(ClusterError::Refused { what, why })
     }
 
     /// The names of all that are remembered.
@@ -108,20 +127,28 @@ impl KubeRecords {
         objects.filter(|(_, object)| state(object).is_some()).map(|(name, _)| name).collect()
     }
 
+    /// Deleted in the foreground: the garbage collector takes the copies first.
+    pub fn is_doomed(&self, name: &str) -> bool {
+        let objects = Kind::ROLLOUTS.into_iter().filter_map(|kind| self.cluster.get(kind, name));
+        let mut finalizers = objects.flat_map(|object| object.metadata.finalizers.clone().unwrap_or_default());
+        finalizers.any(|one| one == "foregroundDeletion")
+    }
+
     /// What is remembered of a rollout, as the API server has it now.
     pub async fn load(&self, name: &str) -> Result<Option<Record>, ClusterError> {
         for kind in Kind::ROLLOUTS {
             let Some(object) = self.cluster.read(kind, name).await? else { continue };
             let Some(state) = state(&object) else { continue };
-            self.last().insert(name.to_owned(), vec![plain(state)]);
+            self.last().entry(name.to_owned()).or_default().base = Some(plain(state));
             let damaged = |why| ClusterError::Api { what: kind.title(name), why };
             return parse(state).map(Some).map_err(damaged);
         }
-        self.last().remove(name);
+        self.last().entry(name.to_owned()).or_default().base = None;
         Ok(None)
     }
 
-    /// Remembers a rollout; when this returns, the API server has it.
+    /// Remembers a rollout; when this returns, the API server has it. When there is no answer it may have it all the same:
+    /// [`Self::load`] tells.
     pub async fn save(&self, name: &str, record: &Record) -> Result<(), ClusterError> {
         let kind = kind(&record.machine);
         let failed = |why: String| ClusterError::Api { what: kind.title(name), why };
@@ -129,31 +156,33 @@ impl KubeRecords {
         new["format"] = json!(FORMAT);
         let new = super::cluster::without_nulls(new);
         for _ in 0..TRIES {
+            // What was never sent is no doubt.
+            self.cluster.may_write()?;
             let Some(object) = self.cluster.get(kind, name) else {
                 // Deleted by force: what is left to do is done from memory.
-                return self.cluster.may_write();
+                return Ok(());
             };
-            let there = state(&object).map(plain);
-            if !self.is_ours_still(name, there.as_ref()) {
-                let why = "another controller has written its state; this one stands still until it is restarted";
-                return Err(failed(why.to_owned()));
-            }
+            self.check(kind, name, state(&object).map(plain).as_ref())?;
             let kept = object.metadata.finalizers.iter().flatten().any(|one| one == FINALIZER);
             let written = if kept || object.metadata.deletion_timestamp.is_some() {
                 let mut status = object.data.get("status").cloned().unwrap_or_else(|| json!({}));
                 status["state"] = new.clone();
                 {
                     let mut last = self.last();
-                    let known = last.entry(name.to_owned()).or_default();
-                    known.push(plain(&new));
-                    known.drain(..known.len().saturating_sub(DOUBTS));
+                    let doubts = &mut last.entry(name.to_owned()).or_default().doubts;
+                    if doubts.last() != Some(&plain(&new)) {
+                        doubts.push(plain(&new));
+                    }
+                    doubts.drain(..doubts.len().saturating_sub(DOUBTS));
                 }
-                let written = self.cluster.write_status(kind, &object, status).await;
-                if written.is_ok() {
-                    self.last().insert(name.to_owned(), vec![plain(&new)]);
-                    return Ok(());
+                match self.cluster.write_status(kind, &object, status).await {
+                    Ok(()) => {
+                        let known = Last { base: Some(plain(&new)), doubts: Vec::new() };
+                        self.last().insert(name.to_owned(), known);
+                        return Ok(());
+                    }
+                    Err(why) => Err(why),
                 }
-                written
             } else {
                 let others = object.metadata.finalizers.iter().flatten().map(String::as_str);
                 let all: Vec<_> = others.chain([FINALIZER]).collect();

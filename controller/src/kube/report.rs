@@ -5,6 +5,7 @@
 
 use super::{
     cluster::{Cluster, ClusterError, Kind, without_nulls},
+    outage::Outage,
     status::{condition, conditions, date},
 };
 use crate::{
@@ -21,7 +22,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use sluicegate_core::rollout::{Observation, Role, SplitSeen, Weights, Workload};
 use std::{collections::HashMap, time::Duration};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often it looks.
 const TURN: Duration = Duration::from_millis(500);
@@ -31,6 +32,7 @@ const WORDS: Duration = Duration::from_secs(15);
 /// Reports until the process closes.
 pub async fn run(cluster: Cluster, context: Context) {
     let mut closing = context.closing();
+    let mut outage = Outage::default();
     let mut written: HashMap<(Kind, String), Duration> = HashMap::new();
     loop {
         tokio::select! {
@@ -61,9 +63,15 @@ pub async fn run(cluster: Cluster, context: Context) {
                     Ok(()) => drop(written.insert(place, now.at)),
                     // It is tried again at the next turn, from what it has become.
                     Err(ClusterError::Conflict(_) | ClusterError::Missing(_) | ClusterError::Follower) => {}
-                    Err(why) => warn!(rollout = name, %why, "cannot write the status"),
+                    Err(why) if outage.is_new(&why.reason()) => {
+                        warn!(rollout = name, %why, "cannot write the status; trying on");
+                    }
+                    Err(_) => {}
                 }
             }
+        }
+        if outage.is_over() {
+            info!("statuses of rollouts can be written again");
         }
     }
 }

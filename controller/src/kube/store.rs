@@ -8,6 +8,7 @@
 use super::{
     cluster::{Cluster, ClusterError, Kind, Objects, revision},
     fit::fit,
+    outage::Outage,
     records,
     status::{self, Spread},
     watch::Noticed,
@@ -57,6 +58,7 @@ pub struct KubeStore {
     /// Kinds of which not all objects are known yet.
     unlisted: BTreeSet<Kind>,
     begun: bool,
+    outage: Outage,
 }
 
 impl KubeStore {
@@ -70,6 +72,7 @@ impl KubeStore {
             complaints: Vec::new(),
             unlisted: Kind::ALL.into(),
             begun: false,
+            outage: Outage::default(),
         }
     }
 
@@ -127,6 +130,12 @@ impl KubeStore {
                 Some(object) => self.adopt(&name, &object),
                 None => self.forget(&name),
             },
+            Noticed::Changed(Kind::Deployment, name) => {
+                if self.cluster.get(Kind::Deployment, &name).is_none() {
+                    self.context.note_deleted();
+                }
+                return false;
+            }
             Noticed::Changed(kind, _) | Noticed::Listed(kind) if Kind::WORKLOADS.contains(&kind) => return false,
             Noticed::Changed(..) => {}
             Noticed::Listed(kind) => {
@@ -290,10 +299,15 @@ impl KubeStore {
                 // The watch brings what it has become.
                 Err(ClusterError::Conflict(_) | ClusterError::Missing(_)) => done = false,
                 Err(why) => {
-                    warn!(split = name, %why, "cannot write the status; what was in force stays");
+                    if self.outage.is_new(&why.reason()) {
+                        warn!(split = name, %why, "cannot write the status; what was in force stays; trying on");
+                    }
                     done = false;
                 }
             }
+        }
+        if self.outage.is_over() {
+            info!("statuses of splits can be written again");
         }
         done
     }
@@ -353,7 +367,10 @@ impl KubeStore {
     /// Holds the weights of a split for `by`, or lets go those that it holds; returns the generation in force.
     async fn drive(&mut self, split: &str, by: &str, weights: Option<Weights>) -> Result<u64, SetError> {
         for _ in 0..TRIES {
-            match (self.reread(split).await, &weights) {
+            // One that is not there is not asked for; the watch tells when it comes.
+            let there = self.cluster.get(Kind::TrafficSplit, split).is_some();
+            let found = if there { self.reread(split).await } else { Err(ask::no_split(&self.known, split)) };
+            match (found, &weights) {
                 // Deleted meanwhile: there is nothing to let go.
                 (Err(SetError::NoSplit { .. }), None) => return Ok(self.known.get(split).map_or(0, |k| k.generation)),
                 (found, _) => drop(found?),

@@ -1,8 +1,10 @@
 //! One rollout's task: looks, steps the machine, writes its state down, carries out its effects.
 //!
+//! * [`gone`]: what users deleted under it.
 //! * [`orders`]: what persons say to it.
 //! * [`keep`]: its state, written down, and what is told of it.
 
+pub mod gone;
 pub mod keep;
 pub mod orders;
 
@@ -36,6 +38,8 @@ use tracing::{info, warn};
 
 /// A state that cannot be read is tried again this often.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Weights that could not be published are tried again after so long.
+const AGAIN_WEIGH: Duration = Duration::from_secs(2);
 /// How often it looks around when nothing wakes it.
 const TURN: Duration = Duration::from_millis(250);
 /// Evidence is written down at least this often; a crash loses no more of it.
@@ -85,6 +89,11 @@ pub struct Engine {
     generation: Option<i64>,
     /// What went wrong in this turn.
     trouble: Option<String>,
+    /// A state may have been written down, or not.
+    doubtful: bool,
+    /// Why weights could not be published, and when it is tried again.
+    weighed: Option<String>,
+    weigh_again: Duration,
     saved: Duration,
 }
 
@@ -114,6 +123,9 @@ impl Engine {
             returning: None,
             generation: None,
             trouble: None,
+            doubtful: false,
+            weighed: None,
+            weigh_again: Duration::ZERO,
             saved: Duration::ZERO,
         }
     }
@@ -141,6 +153,7 @@ impl Engine {
         }
         self.returning = self.record.as_ref().map(|_| self.now() + RETURN);
         let mut settled = self.tools.context.settled();
+        let mut deleted = self.tools.context.deleted();
         loop {
             // What is cut off here is begun again after the restart: states are written in one piece, effects repeat.
             tokio::select! {
@@ -155,6 +168,11 @@ impl Engine {
                 () = tokio::time::sleep(TURN) => None,
                 () = self.wake.notified() => None,
                 changed = settled.changed(), if acks => if changed.is_err() { return } else { None },
+                changed = deleted.changed() => {
+                    if changed.is_err() { return }
+                    self.hands.look_soon();
+                    None
+                },
                 changed = self.spec.changed() => if changed.is_err() { return } else { None },
                 Some(order) = self.orders.recv() => Some(order),
                 _ = closing.wait_for(|closing| *closing) => return,
@@ -186,7 +204,10 @@ impl Engine {
         self.trouble = None;
         self.generation = self.spec.borrow().as_ref().and_then(|found| found.generation);
         self.prepare().await;
-        let waiting = self.record.as_ref().is_none_or(|record| record.machine.waits_for_pods());
+        // In a cluster a look costs nothing, and users delete pods at any time.
+        let often = self.tools.keeper.is_cluster();
+        let waiting = self.record.as_ref().map(|record| &record.machine);
+        let waiting = waiting.is_none_or(|machine| machine.waits_for_pods() || (often && machine.is_under_way()));
         self.hands.turn(waiting, self.now());
         if self.record.is_some() || self.begin() {
             match self.go_on().await {
@@ -198,6 +219,7 @@ impl Engine {
     }
 
     async fn go_on(&mut self) -> Result<(), String> {
+        self.settle().await?;
         self.heed().await?;
         self.observe().await?;
         self.advance().await
@@ -256,8 +278,12 @@ impl Engine {
         let expected = if self.is_returning() { record.proxies.max(1) } else { 1 };
         let inner = self.tools.context.lock();
         let splits = record.machine.splits().iter().map(|name| sight::split(&inner, name, expected)).collect();
+        drop(inner);
         let [main, baseline, canary] = Role::ALL.map(|role| self.hands.pods.get(role).cloned());
-        Observation { main, baseline, canary, splits, verdict: record.machine.verdict(), reach: self.reach }
+        let mut seen =
+            Observation { main, baseline, canary, splits, verdict: record.machine.verdict(), reach: self.reach };
+        self.write_off(record, &mut seen);
+        seen
     }
 
     /// Takes in what was counted and what metrics say.
@@ -347,6 +373,7 @@ impl Engine {
         let (mut floor, mut targets) = (None, Vec::new());
         for effect in desired.effects(&self.seen(&record)) {
             match effect {
+                Effect::Weigh { .. } if self.now() < self.weigh_again => self.trouble.clone_from(&self.weighed),
                 Effect::Weigh { split, weights } => {
                     let Some(split) = splits.get(split) else { continue };
                     let (by, published) = (record.machine.title(), sight::published(weights));
@@ -354,10 +381,15 @@ impl Engine {
                         Ok(generation) => {
                             info!(rollout = self.name, split, generation, "{}", words::weights(weights));
                         }
-                        Err(why) => self.trouble = Some(why.to_string()),
+                        Err(why) => {
+                            self.trouble = Some(why.to_string());
+                            (self.weighed, self.weigh_again) = (self.trouble.clone(), self.now() + AGAIN_WEIGH);
+                        }
                     }
                 }
                 Effect::Floor { replicas } => floor = Some(replicas),
+                // They would be deleted again.
+                Effect::Apply { role, target } if role != Role::Main && target.replicas > 0 && self.is_doomed() => {}
                 Effect::Apply { role, target } => targets.push((role, target)),
             }
         }

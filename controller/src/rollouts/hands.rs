@@ -67,6 +67,11 @@ impl Hands {
         (self.job, self.fresh, self.look_at) = (None, false, Duration::ZERO);
     }
 
+    /// Something has happened to pods: they are looked at in the next turn.
+    pub fn look_soon(&mut self) {
+        self.look_at = Duration::ZERO;
+    }
+
     /// Takes what was done, and looks again when it is time; `waiting`: the rollout waits for pods.
     pub fn turn(&mut self, waiting: bool, now: Duration) {
         match self.job.take().map(Job::look) {

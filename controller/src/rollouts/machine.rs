@@ -105,6 +105,14 @@ impl Machine {
         }
     }
 
+    /// On the way back.
+    pub fn is_back(&self) -> bool {
+        match self {
+            Self::CanaryDeploy { state, .. } => state.phase.is_back(),
+            Self::CanaryTest { state, .. } => matches!(state.phase, trial::Phase::Drain | trial::Phase::Clear),
+        }
+    }
+
     /// What there should be.
     pub fn desired(&self) -> Result<Desired, PlanError> {
         Ok(match self {

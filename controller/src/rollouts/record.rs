@@ -112,6 +112,13 @@ pub enum RecordError {
     Cluster(#[from] ClusterError),
 }
 
+impl RecordError {
+    /// It may have been written all the same.
+    pub fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Cluster(ClusterError::Api { .. } | ClusterError::Conflict(_)))
+    }
+}
+
 /// Where rollouts are remembered.
 #[derive(Debug, Clone)]
 pub enum Records {
@@ -127,6 +134,14 @@ impl Records {
         match self {
             Self::Files(files) => files.names(),
             Self::Cluster(cluster) => cluster.names(),
+        }
+    }
+
+    /// What belongs to a rollout is deleted before it is.
+    pub fn is_doomed(&self, name: &str) -> bool {
+        match self {
+            Self::Files(_) => false,
+            Self::Cluster(cluster) => cluster.is_doomed(name),
         }
     }
 

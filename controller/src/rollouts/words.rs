@@ -5,7 +5,7 @@ use crate::api::accept_rollout::Deploy;
 use sluicegate_core::{
     judge::Verdict,
     rollout::{
-        Weights,
+        Role, Weights,
         deploy::{Before, Phase, State, Why},
         plan::{Judge, percent},
         probe::Tries,
@@ -161,6 +161,9 @@ pub(super) fn reason(why: Why) -> &'static str {
         Why::Deadline => "pods did not get ready in time",
         Why::Acks => "proxies did not ack in time",
         Why::Unreached => "proxies did not reach the pods in time",
+        Why::Lost(Role::Main) => "no pod of main was ready while it had traffic",
+        Why::Lost(Role::Baseline) => "no pod of the baseline was ready while it had traffic",
+        Why::Lost(Role::Canary) => "no pod of the canary was ready while it had traffic",
         Why::Superseded => "another version is wanted",
         Why::Deleted => "it was deleted",
     }

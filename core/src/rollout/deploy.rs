@@ -15,7 +15,7 @@ mod state;
 pub use state::{Back, Before, By, Judged, Phase, Rollout, State, Why};
 
 use super::{
-    Observation, Role, WHOLE, Weights,
+    Observation, Role, WHOLE, Weights, Workload,
     desired::Target,
     floor::Floor,
     plan::{AckPolicy, Inconclusive, Judge, Plan, RollbackOrder},
@@ -24,6 +24,23 @@ use super::{
 use crate::judge::Verdict;
 
 impl State {
+    /// The group whose pods are gone while requests go there.
+    fn lost(&self, plan: &Plan, seen: &Observation) -> Option<Role> {
+        let weights = self.desired(plan).weights;
+        let serves = |role| weights.iter().any(|w| w.of(role) > 0);
+        let version = |role| match (role, &self.rollout) {
+            (Role::Canary, Some(rollout)) => rollout.version.as_str(),
+            _ => self.stable.as_str(),
+        };
+        // Of a group that somebody gives another version and back, no pod of the right one may be ready, and yet it answers.
+        let gone = |role| {
+            let right = |pods: &&Workload| pods.settled && pods.version == version(role);
+            let pods = seen.workload(role).filter(|pods| pods.version.is_empty() || right(pods));
+            pods.is_some_and(|pods| pods.ready == 0)
+        };
+        Role::ALL.into_iter().find(|role| serves(*role) && gone(*role))
+    }
+
     /// Begins the way back.
     pub(super) fn roll_back(&mut self, plan: &Plan, why: Why, seen: &Observation, now: u64) {
         let desired = self.desired(plan);
@@ -163,7 +180,8 @@ impl State {
     /// Main has, or may have, pods of its own that no proxy has sent anything to.
     fn is_main_to_be_probed(&self) -> bool {
         let back = self.rollout.as_ref().and_then(|rollout| rollout.back.as_ref());
-        back.is_some_and(|b| b.from.is_promoting() && b.weights.iter().any(|w| w.main <= PROBE))
+        let anew = |b: &&Back| b.from.is_promoting() || b.why == Why::Lost(Role::Main);
+        back.filter(anew).is_some_and(|b| b.weights.iter().any(|w| w.main <= PROBE))
     }
 
     /// Goes on when the pods of these groups are there; after a probe that failed, when it is over for all proxies and
@@ -204,6 +222,11 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         next.roll_back(plan, Why::Verdict, seen, now);
         return next;
     }
+    // Requests would fail, and what is counted meanwhile compares nothing.
+    if let Some(role) = state.lost(plan, seen).filter(|_| phase.step().is_some()) {
+        next.roll_back(plan, Why::Lost(role), seen, now);
+        return next;
+    }
     if next.mind_floor(plan, seen, now) || (state.paused.is_some() && phase.is_forward()) {
         return next;
     }
@@ -236,7 +259,10 @@ pub fn step(plan: &Plan, wanted: Option<&str>, state: &State, seen: &Observation
         Phase::Restore => next.scaled(plan, &[Role::Main], Phase::Return, seen, now),
         Phase::Return => next.weighed(plan, Phase::Clear, seen, now),
         Phase::Clear if next.desired(plan).pods_met(&Role::ALL, seen) => {
-            next.rejected = rolled_out.map(str::to_owned);
+            // Lost pods of the old version are no fault of the new one: it begins again.
+            let why = state.rollout.as_ref().and_then(|r| r.back.as_ref()).map(|back| back.why);
+            let blameless = matches!(why, Some(Why::Lost(Role::Main | Role::Baseline)));
+            next.rejected = rolled_out.filter(|_| !blameless).map(str::to_owned);
             next.enter(Phase::RolledBack, now);
         }
         Phase::Watch | Phase::Clear | Phase::Gone => {}

@@ -2,7 +2,7 @@
 
 use sluicegate_core::judge::Verdict;
 use sluicegate_core::rollout::{
-    Observation, SplitSeen, Weights, Workload,
+    Observation, Role, SplitSeen, WHOLE, Weights, Workload,
     command::{Command, Refused},
     deploy::{Before, Phase, State, Why, step},
     desired::Target,
@@ -168,6 +168,39 @@ fn a_bad_verdict_takes_the_canary_off_at_once_in_proportion_to_the_old_pods() {
     assert_eq!(world.settle(), Phase::RolledBack);
     (world.wanted, world.seen.verdict) = (Some("v3"), Verdict::Inconclusive);
     assert_eq!(world.settle(), Phase::Hold { step: 0 });
+}
+
+#[test]
+fn traffic_leaves_a_group_whose_pods_are_gone_and_only_a_lost_canary_is_blamed() {
+    let v1 = |role| [Some("v1"), Some("v1"), None][role];
+    let shed = [(0, 0, WHOLE), (1, WHOLE, 0), (2, WHOLE * 10 / 11, WHOLE - WHOLE * 10 / 11)];
+    for (lost, main, baseline) in shed {
+        let mut world = kind(&[10.0, 50.0], Judge::Manual);
+        assert_eq!(world.settle(), Phase::Hold { step: 0 });
+        world.seen.baseline.as_mut().unwrap().ready = 1;
+        let gone = Some(Workload { settled: true, ..Workload::default() });
+        *[&mut world.seen.main, &mut world.seen.baseline, &mut world.seen.canary][lost] = gone;
+        assert!(world.step());
+        let role = Role::ALL[lost];
+        assert_eq!(world.state.rollout.clone().unwrap().back.unwrap().why, Why::Lost(role));
+        let shed = Weights { canary: 0, main, baseline };
+        assert_eq!((world.state.phase, world.state.desired(&world.plan).weights), (Phase::Shed, vec![shed]));
+        // Whatever was lost is there again.
+        world.seen.main.as_mut().unwrap().clone_from(&kind(&[50.0], Judge::Auto).seen.main.unwrap());
+        let end = if v1(lost).is_some() { Phase::Hold { step: 0 } } else { Phase::RolledBack };
+        assert_eq!(world.settle(), end, "{role}");
+    }
+}
+
+#[test]
+fn pods_that_were_given_another_version_or_are_just_told_are_not_lost() {
+    for (version, settled) in [("v9", true), ("v2", false)] {
+        let mut world = kind(&[10.0, 50.0], Judge::Manual);
+        assert_eq!(world.settle(), Phase::Hold { step: 0 });
+        let canary = world.seen.canary.as_mut().unwrap();
+        (canary.ready, canary.settled, canary.version) = (0, settled, version.to_owned());
+        assert!(!world.step());
+    }
 }
 
 #[test]

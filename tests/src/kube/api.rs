@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
+use crate::http1;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use ureq::Agent;
@@ -124,6 +125,29 @@ impl Api {
         let text = answer.body_mut().read_to_string()?;
         ensure!(answer.status() == 200, "GET {path}: status {}: {text}", answer.status());
         Ok(text)
+    }
+
+    /// Passes a request of somebody else on, with their credentials: its method, path, head and body. Returns the status,
+    /// the content type, and the body as it comes.
+    pub(super) fn pass(
+        &self,
+        method: &str,
+        path: &str,
+        head: &[u8],
+        body: Vec<u8>,
+    ) -> Result<(u16, String, impl std::io::Read + use<>)> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for name in ["authorization", "accept", "content-type", "user-agent"] {
+            if let Some(value) = http1::header(head, name) {
+                request = request.header(name, value);
+            }
+        }
+        let answer = match body.is_empty() {
+            true => self.agent.run(request.body(())?),
+            false => self.agent.run(request.body(body)?),
+        }?;
+        let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Ok((answer.status().as_u16(), kind.to_owned(), answer.into_body().into_reader()))
     }
 
     fn request(&self, method: Method, path: &str) -> ureq::http::request::Builder {

@@ -82,12 +82,28 @@ impl Plan {
         Process::start(name, command, &self.dir)
     }
 
+    pub(super) fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd)
+    }
+
+    /// Etcd forgets all but the newest versions.
+    pub(super) fn compact(&self) -> Result<()> {
+        let url = format!("{}/v3/kv", self.etcd_url());
+        let ask = |verb: &str, body: serde_json::Value| -> Result<serde_json::Value> {
+            let mut answer = ureq::post(format!("{url}/{verb}")).send_json(body).context("etcd")?;
+            answer.body_mut().read_json().context("etcd")
+        };
+        // Of a key that is not there: only the head of the answer is wanted.
+        let now = ask("range", json!({ "key": "AA==" }))?["header"]["revision"].take();
+        ask("compaction", json!({ "revision": now, "physical": true })).map(drop)
+    }
+
     fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 
     fn etcd(&self) -> Vec<String> {
-        let (client, peer) = (format!("http://127.0.0.1:{}", self.etcd), format!("http://127.0.0.1:{}", self.peer));
+        let (client, peer) = (self.etcd_url(), format!("http://127.0.0.1:{}", self.peer));
         vec![
             format!("--data-dir={}", self.file("etcd")),
             // Nobody pulls the plug of this machine between two lines of a test.

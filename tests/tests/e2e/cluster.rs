@@ -3,11 +3,14 @@
 
 mod autoscaler;
 mod content;
+mod edits;
+mod faults;
 mod founding;
 mod lag;
 mod plugin;
 mod replicas;
 mod rollouts;
+mod scale;
 mod splits;
 mod telling;
 
@@ -18,28 +21,30 @@ use sluicegate_tests::controller::{Controller, split_yaml};
 use sluicegate_tests::kube::{self, Cluster, PATIENCE};
 use sluicegate_tests::poll;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 struct World {
-    cluster: &'static Cluster,
     namespace: String,
     controller: Controller,
     /// That of the chart's ServiceAccount.
     kubeconfig: PathBuf,
+    // Last: the controller goes before what it looks at.
+    cluster: Arc<Cluster>,
 }
 
 impl World {
     /// A controller with reports every 200 ms in a new namespace.
     fn new(prefix: &str) -> Result<Self> {
-        Self::on(kube::shared()?, prefix)
+        Self::on(Arc::clone(kube::shared()?), prefix)
     }
 
     /// The same on a cluster of its own.
-    fn on(cluster: &'static Cluster, prefix: &str) -> Result<Self> {
+    fn on(cluster: Arc<Cluster>, prefix: &str) -> Result<Self> {
         cluster.install_crds()?;
         let namespace = cluster.namespace(prefix)?;
-        let kubeconfig = service_account(cluster, &namespace)?;
+        let kubeconfig = service_account(&cluster, &namespace)?;
         let controller = Controller::start_in_cluster(&kubeconfig, &namespace, &["--report-interval", "200ms"])?;
-        Ok(Self { cluster, namespace, controller, kubeconfig })
+        Ok(Self { namespace, controller, kubeconfig, cluster })
     }
 
     fn apply(&self, yaml: &str) -> Result<()> {

@@ -33,7 +33,10 @@ impl Engine {
         if record.machine != before.machine {
             self.note(before, &mut record);
         }
-        self.tools.records.save(&self.name, &record).await.map_err(|why| why.to_string())?;
+        if let Err(why) = self.tools.records.save(&self.name, &record).await {
+            self.doubtful |= why.is_doubtful();
+            return Err(why.to_string());
+        }
         if from != to {
             info!(rollout = self.name, from, to, "rollout moved");
             self.gates.leave();
@@ -41,6 +44,17 @@ impl Engine {
         }
         self.record = Some(record);
         self.saved = self.now();
+        Ok(())
+    }
+
+    /// Goes on from what was written down, when it is not known whether that was the last that was to be.
+    pub(super) async fn settle(&mut self) -> Result<(), String> {
+        if self.doubtful {
+            let there = self.tools.records.load(&self.name).await.map_err(|why| why.to_string())?;
+            // None: it has never been written.
+            self.record = there.or(self.record.take());
+            self.doubtful = false;
+        }
         Ok(())
     }
 

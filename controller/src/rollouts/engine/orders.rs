@@ -52,6 +52,9 @@ pub enum OrderError {
     /// It could not be written down.
     #[error("{0}; nothing has changed")]
     Disk(String),
+    /// Nobody knows whether it was written down.
+    #[error("{0}; it may have been written down all the same: look, and say it again if it was not")]
+    Unanswered(String),
 }
 
 /// What is to become of a Judgment among the documents.
@@ -84,6 +87,7 @@ impl Engine {
     }
 
     async fn try_order(&mut self, word: &Word, document: Option<&str>) -> Result<(), OrderError> {
+        self.settle().await.map_err(OrderError::Disk)?;
         let refused = |why| OrderError::Refused { rollout: self.name.clone(), why };
         let record = self.record.clone().ok_or_else(|| refused(Refused::Idle))?;
         let at = self.tools.context.clock.now().wall;
@@ -110,7 +114,7 @@ impl Engine {
                 record.judgments.insert(document.to_owned(), "carried out".to_owned());
             }
         });
-        kept.await.map_err(OrderError::Disk)
+        kept.await.map_err(|why| if self.doubtful { OrderError::Unanswered(why) } else { OrderError::Disk(why) })
     }
 
     /// Carries out the Judgments among the documents, each once.
@@ -130,7 +134,7 @@ impl Engine {
                 Due::Never(why) => why,
                 Due::Now(word) => match self.carry_order(&word, Some(&judgment.name)).await {
                     Ok(()) => continue,
-                    Err(OrderError::Disk(why)) => return Err(why),
+                    Err(OrderError::Disk(why) | OrderError::Unanswered(why)) => return Err(why),
                     Err(why) => why.to_string(),
                 },
             };

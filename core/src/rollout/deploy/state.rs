@@ -1,7 +1,7 @@
 //! Where a CanaryDeploy is: everything that is remembered, and what it wants the world to be.
 
 use crate::rollout::{
-    Weights,
+    Role, Weights,
     desired::{Desired, Target, canary_replicas, main_replicas, step_weights},
     floor::Floor,
     plan::{Judge, Plan},
@@ -85,6 +85,8 @@ pub enum Why {
     Deadline,
     /// Proxies did not ack in time.
     Acks,
+    /// No pod of this group was ready any more while requests went there.
+    Lost(Role),
     /// Proxies did not reach the pods in time.
     Unreached,
     /// Another version is wanted.

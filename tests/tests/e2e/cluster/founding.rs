@@ -22,8 +22,12 @@ fn lab(prefix: &str) -> Result<KubeLab> {
 
 /// Each step waits for a person, so that what is there can be looked at.
 fn begin(lab: &KubeLab, image: &str) -> Result<()> {
+    begin_with(lab, image, "")
+}
+
+fn begin_with(lab: &KubeLab, image: &str, more: &str) -> Result<()> {
     let steps = [1, 10, 25, 50].map(|weight| format!("{{ weight: {weight}, judge: manual }}")).join(", ");
-    let spec = format!("  steps: [{steps}]\n  hold: 1s\n  deadline: 60s\n");
+    let spec = format!("  steps: [{steps}]\n  hold: 1s\n  deadline: 60s\n{more}");
     lab.apply(&rollout_yaml("CanaryDeploy", image, &spec)).map(drop)
 }
 
@@ -90,6 +94,37 @@ fn each_step_has_the_pods_of_the_formulas_and_both_ways_out_leave_main_whole() -
         ensure!(!seen.since(back).any(|one| one.pod.starts_with(role)), "{role} got requests afterwards");
     }
     Ok(())
+}
+
+#[test]
+fn a_rollback_from_any_step_and_from_the_watch_gives_main_all_its_pods_back() -> Result<()> {
+    let lab = lab("back")?;
+    let begin = |image: &str| begin_with(&lab, image, "  watch: 10m\n");
+    begin("hello:v1")?;
+    lab.until("the rollout to be idle", "canarydeploys", |o| o["status"]["phase"] == "Idle")?;
+    let load = lab.load(RATE)?;
+    for last in 1..=5 {
+        let image = format!("hello:v{}", last + 1);
+        begin(&image)?;
+        // Another version is asked for while the one before is still told as rolled back.
+        for step in 1..=last.min(4) {
+            let moved = |o: &Value| o["status"]["canary"].as_str().unwrap_or_default().contains(&image);
+            lab.until("the new version to be rolled out", "canarydeploys", moved)?;
+            at_step(&lab, step, "hello:v1", &image)?;
+            say(&lab, if step < last { "continue" } else { "rollback" })?;
+        }
+        if last == 5 {
+            lab.until("the watch", "canarydeploys", |o| o["status"]["phase"] == "Watch")?;
+            expect(&lab, [(10, &image), (0, ""), (0, "")])?;
+            say(&lab, "rollback")?;
+        }
+        lab.until("the way back to be done", "canarydeploys", |o| o["status"]["phase"] == "RolledBack")?;
+        expect(&lab, [(10, "hello:v1"), (0, ""), (0, "")]).with_context(|| format!("after step {last}"))?;
+        let split = lab.controller.json(&format!("/v1/splits/{}/hello", lab.namespace))?;
+        let weights: Vec<_> = split["subsets"].as_array().into_iter().flatten().map(|s| s["weight"].clone()).collect();
+        ensure!(weights == [0, 100, 0], "after step {last}: {split}");
+    }
+    load.stop_clean().map(drop)
 }
 
 #[test]

@@ -17,14 +17,15 @@ fn a_follower_answers_passes_on_what_proxies_say_and_takes_over() -> Result<()> 
     world.apply(&backend(90, 10))?;
     let first = world.until_weights("backend", &[90, 10])?;
     let follower = Controller::start_in_cluster(&world.kubeconfig, &world.namespace, &[])?;
-    let path = format!("/v1/splits/{}/backend", world.namespace);
+    let split = format!("{}/backend", world.namespace);
+    let path = format!("/v1/splits/{split}");
     poll::until("the follower to know the split", PATIENCE, || match follower.json(&path) {
         Ok(split) if split["generation"] == first => Ok(()),
         other => Err(format!("{other:?}")),
     })?;
     // It knows the leader as soon as it has looked at the lease.
     poll::until("the leader to hear of a proxy of the follower", PATIENCE, || {
-        let answer = splits::sync(&world, follower.proxy).map_err(|why| format!("{why:#}"))?;
+        let answer = splits::sync(&split, follower.proxy).map_err(|why| format!("{why:#}"))?;
         let known = world.controller.json("/v1/proxies").map_err(|why| format!("{why:#}"))?;
         let answered = answer.to_string().contains("\"weight\":90");
         if answered && known.to_string().contains("splits-test") { Ok(()) } else { Err(known.to_string()) }
@@ -34,7 +35,7 @@ fn a_follower_answers_passes_on_what_proxies_say_and_takes_over() -> Result<()> 
     ensure!(refused.status.code() == Some(1) && told.contains("another replica"), "{told}");
     world.controller.kill();
     // At once, by what it knows itself.
-    let answer = splits::sync(&world, follower.proxy)?;
+    let answer = splits::sync(&split, follower.proxy)?;
     ensure!(answer.to_string().contains("\"weight\":90"), "{answer}");
     world.controller = follower;
     world.apply(&backend(20, 80))?;
@@ -61,7 +62,9 @@ fn a_follower_passes_on_over_tls_to_whom_has_the_same_certificate() -> Result<()
     let tls = TlsConfig::builder().root_certs(RootCerts::new_with_certs(&[trusted])).build();
     let agent: Agent = Agent::config_builder().tls_config(tls).build().into();
     let sync = |to: SocketAddr| -> Result<String> {
-        let answer = agent.post(format!("https://{to}{SYNC_PATH}")).send(splits::request(&world)?);
+        let answer = agent
+            .post(format!("https://{to}{SYNC_PATH}"))
+            .send(splits::request(&format!("{}/backend", world.namespace))?);
         answer?.body_mut().read_to_string().context("no answer")
     };
     poll::until("the leader to hear of a proxy of the follower", PATIENCE, || {

@@ -13,6 +13,7 @@ use sluicegate_tests::paths;
 use sluicegate_tests::poll;
 use sluicegate_tests::steady::Steady;
 use sluicegate_tests::upstream::Upstreams;
+use std::sync::Arc;
 use std::time::Duration;
 
 const PODS: [&str; 3] = ["canary", "main", "baseline"];
@@ -190,9 +191,9 @@ fn a_controller_killed_again_and_again_completes_the_rollout() -> Result<()> {
 
 #[test]
 fn an_api_server_that_is_away_for_longer_than_the_lease_costs_no_request_and_no_step() -> Result<()> {
-    // One of its own: the others need theirs. It ends with this process.
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start()?));
-    let stage = Stage::in_world(World::on(cluster, "away")?, 2, MANUAL)?;
+    // One of its own: the others need theirs.
+    let cluster = Arc::new(Cluster::start()?);
+    let stage = Stage::in_world(World::on(Arc::clone(&cluster), "away")?, 2, MANUAL)?;
     let load = stage.load()?;
     stage.world.apply(&manual(&deploy("hello:v2", MANUAL)))?;
     stage.until_with("Hold", |o| o["status"]["step"] == "1/2")?;

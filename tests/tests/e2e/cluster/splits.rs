@@ -17,20 +17,20 @@ fn owner() -> String {
 }
 
 /// What a proxy that knows nothing is answered.
-pub(super) fn sync(world: &World, to: SocketAddr) -> Result<Value> {
-    let answer = client::post(to, SYNC_PATH, &request(world)?)?;
+pub(super) fn sync(split: &str, to: SocketAddr) -> Result<Value> {
+    let answer = client::post(to, SYNC_PATH, &request(split)?)?;
     ensure!(answer.status == 200, "{}", answer.text());
     answer.json()
 }
 
 /// What that proxy asks.
-pub(super) fn request(world: &World) -> Result<Vec<u8>> {
+pub(super) fn request(split: &str) -> Result<Vec<u8>> {
     let request = SyncRequest {
         sluicegate: PROTOCOL,
         proxy: ProxyId { epoch: 7, node: "splits-test".to_owned(), plugin: "test".to_owned() },
         version: "test".to_owned(),
         abilities: Abilities::default(),
-        subscription: Subscription::Split(format!("{}/backend", world.namespace)),
+        subscription: Subscription::Split(split.to_owned()),
         cursor: None,
         hold: 0,
         full: true,
@@ -44,7 +44,7 @@ fn an_applied_split_reaches_the_proxies_and_its_status_says_so() -> Result<()> {
     let world = World::new("apply")?;
     world.apply(&backend(90, 10))?;
     let generation = world.until_weights("backend", &[90, 10])?;
-    let answer = sync(&world, world.controller.proxy)?;
+    let answer = sync(&format!("{}/backend", world.namespace), world.controller.proxy)?;
     ensure!(answer.to_string().contains("\"weight\":90"), "{answer}");
     let object = world.until("the status", "trafficsplits", "backend", |o| o["status"]["acked"].is_string())?;
     ensure!(object["status"]["generation"] == generation && object["status"]["weights"] == "v1=90 v2=10", "{object}");
