@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use sluicegate_tests::kube::{self, Cluster};
+use sluicegate_tests::controller::Controller;
+use sluicegate_tests::kube::{self, Cluster, PATIENCE};
 use sluicegate_tests::kube_lab::{KubeLab, rollout_yaml};
-use sluicegate_tests::{client, paths};
+use sluicegate_tests::{client, paths, poll};
 
 /// Argo CD opens these only where `useOpenLibs` says so; strings have no methods either.
 const WITHOUT_LIBRARIES: &str = "for _, name in ipairs({ 'string', 'io', 'os', 'math', 'debug', 'coroutine', 'channel' }) do _G[name] = nil end\n\
@@ -142,8 +143,7 @@ fn argo_cd_calls_a_rollout_healthy_when_the_wanted_version_is_promoted_and_not_b
     let cluster = kube::shared()?;
     cluster.install_crds()?;
     let lab = KubeLab::start(cluster, &cluster.namespace("argocd")?, 3)?;
-    let metrics = client::get(lab.controller.admin, "/metrics")?.text();
-    ensure!(metrics.contains("\nsluicegate_leader 1\n"), "{metrics}");
+    one_leads(&lab)?;
     let scripts = Scripts::install(cluster, &lab.namespace)?;
     splits(&lab, &scripts)?;
 
@@ -169,6 +169,7 @@ fn argo_cd_calls_a_rollout_healthy_when_the_wanted_version_is_promoted_and_not_b
     }
     others(&scripts, &promoted)?;
 
+    pending(&lab, &scripts, "hello:v3")?;
     let bad = deploy("hello:v3", "").replace("hold: 1s", "hold: 99999d");
     lab.apply(&bad)?;
     let refused = lab.until("a refusal", "canarydeploys", |object| {
@@ -180,19 +181,44 @@ fn argo_cd_calls_a_rollout_healthy_when_the_wanted_version_is_promoted_and_not_b
     say(&lab, "rollback")?;
     let back = lab.until("RolledBack", "canarydeploys", phase("RolledBack"))?;
     ensure!(scripts.expect(&back, "Degraded")?.contains("a person said so"), "{back}");
-    // While it is paused, another version is not begun; what was before says nothing of it.
-    lab.apply(&deploy("hello:v4", "  paused: true\n"))?;
-    let pending = lab.until("the wish", "canarydeploys", |object| object.to_string().contains("not begun yet"))?;
-    scripts.expect(&pending, "Suspended")?;
-    scripts.expect(&with(&pending, "/spec/paused", json!(false)), "Progressing")?;
+    pending(&lab, &scripts, "hello:v4")?;
     lab.kubectl(&["delete", "canarydeploy", "hello"])?;
     lab.until_gone("canarydeploys")?;
+    // A test has copies of the same names, and does not take those of somebody else.
+    for copy in ["hello-canary", "hello-baseline"] {
+        poll::until(&format!("{copy} to go with its owner"), PATIENCE, || match lab.deployment(copy) {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })?;
+    }
     test_of_a_canary(&lab, &scripts)?;
     load.stop().map(drop)
 }
 
+/// A second replica says that it does not lead, and has no rollouts to tell of.
+fn one_leads(lab: &KubeLab) -> Result<()> {
+    let follower = Controller::start_in_cluster(lab.cluster.kubeconfig(), &lab.namespace, &[])?;
+    poll::until("a ready follower", poll::LONG, || match client::get(follower.admin, "/readyz") {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    for (admin, leads) in [(lab.controller.admin, 1), (follower.admin, 0)] {
+        let metrics = client::get(admin, "/metrics")?.text();
+        ensure!(metrics.contains(&format!("\nsluicegate_leader {leads}\n")), "{metrics}");
+    }
+    Ok(())
+}
+
 fn say(lab: &KubeLab, verb: &str) -> Result<()> {
     lab.controller.cli(&[verb, &format!("{}/hello", lab.namespace), "--by", "ada"]).map(drop)
+}
+
+/// While it is paused, another version is not begun, and what became of the one before says nothing of it.
+fn pending(lab: &KubeLab, scripts: &Scripts, image: &str) -> Result<()> {
+    lab.apply(&deploy(image, "  paused: true\n"))?;
+    let pending = lab.until("the wish", "canarydeploys", |object| object.to_string().contains("not begun yet"))?;
+    scripts.expect(&pending, "Suspended")?;
+    scripts.expect(&with(&pending, "/spec/paused", json!(false)), "Progressing").map(drop)
 }
 
 fn splits(lab: &KubeLab, scripts: &Scripts) -> Result<()> {
