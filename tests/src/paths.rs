@@ -55,6 +55,26 @@ pub fn helm() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The promtool to run: `$PROMTOOL`, or the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn promtool() -> Result<PathBuf> {
+    let path = env::var_os("PROMTOOL").map_or_else(|| repo().join(".tools/promtool"), PathBuf::from);
+    ensure!(path.exists(), "no promtool at {}: run 'tools/install.sh prometheus', or set PROMTOOL", path.display());
+    Ok(path)
+}
+
+/// The Lua of Argo CD: the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn lua() -> Result<PathBuf> {
+    let path = repo().join(".tools/lua");
+    ensure!(path.exists(), "no Lua at {}: run 'tools/install.sh lua'", path.display());
+    Ok(path)
+}
+
 /// The folder with the CRDs of Gateway API, Envoy Gateway and Istio.
 ///
 /// # Errors

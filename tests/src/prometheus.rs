@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -24,13 +25,24 @@ impl Prometheus {
     /// # Errors
     /// When it does not start; with the end of its log.
     pub fn start(targets: &[SocketAddr], path: &str, interval: Duration) -> Result<Self> {
+        Self::start_with(targets, path, interval, None)
+    }
+
+    /// The same with a file of rules, which it evaluates as often as it scrapes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(targets: &[SocketAddr], path: &str, interval: Duration, rules: Option<&str>) -> Result<Self> {
         let dir = paths::scratch("prometheus")?;
         let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
         let millis = interval.as_millis();
+        let rule_file = dir.path().join("rules.yml");
+        std::fs::write(&rule_file, rules.unwrap_or("groups: []\n"))?;
         let config = format!(
-            "global: {{ scrape_interval: {millis}ms, scrape_timeout: {millis}ms }}\nscrape_configs:\n  - job_name: envoy\n    \
-             metrics_path: {path}\n    static_configs: [{{ targets: [{}] }}]\n",
-            targets.join(", ")
+            "global: {{ scrape_interval: {millis}ms, scrape_timeout: {millis}ms, evaluation_interval: {millis}ms }}\n\
+             rule_files: [\"{rules}\"]\nscrape_configs:\n  - job_name: sluicegate\n    metrics_path: {path}\n    static_configs: [{{ targets: [{}] }}]\n",
+            targets.join(", "),
+            rules = rule_file.display(),
         );
         let file = dir.path().join("prometheus.yml");
         std::fs::write(&file, config)?;
@@ -53,6 +65,31 @@ impl Prometheus {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// What its HTTP API answers to this path, below `/api/v1`.
+    ///
+    /// # Errors
+    /// When it does not answer, or says that the question is wrong.
+    pub fn api(&self, path: &str) -> Result<Value> {
+        let answer = client::get(self.addr, &format!("/api/v1{path}"))?;
+        let body = answer.json().with_context(|| format!("{path}: {answer:?}"))?;
+        ensure!(body["status"] == "success", "{path}: {body}");
+        Ok(body["data"].clone())
+    }
+
+    /// The series that an expression has now.
+    ///
+    /// # Errors
+    /// When it is no expression; with what Prometheus says of it.
+    pub fn query(&self, expression: &str) -> Result<Vec<Value>> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let encoded: String = expression
+            .bytes()
+            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect();
+        let data = self.api(&format!("/query?query={encoded}"))?;
+        Ok(data["result"].as_array().cloned().unwrap_or_default())
     }
 
     /// Ends it as a crash would.

@@ -13,7 +13,7 @@ use sluicegate_core::{
     latency::{EDGES, Histogram},
     snapshot::Entry,
 };
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 mod rollouts;
 
@@ -47,6 +47,7 @@ struct Snapshot(Context);
 impl Collector for Snapshot {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
         let inner = self.0.lock();
+        controller(&inner, &mut to)?;
         splits(&inner, &mut to)?;
         proxies(&inner, &mut to)?;
         counts(&inner, &mut to)?;
@@ -80,11 +81,26 @@ fn splits(inner: &Inner, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     }
     let help = "1 when the newest document of a split is in force, 0 when it was refused";
     let mut family = to.encode_descriptor("split_accepted", help, None, MetricType::Gauge)?;
-    for (name, _) in live() {
-        let refused = inner.complaints.iter().any(|c| c.refused && c.split.as_deref() == Some(name));
-        family.encode_family(&[("split", name)])?.encode_gauge(&i64::from(!refused))?;
+    let refused = inner.complaints.iter().filter(|c| c.refused).filter_map(|c| c.split.as_deref());
+    let refused: BTreeSet<&str> = refused.collect();
+    let known: BTreeSet<&str> = live().map(|(name, _)| name).chain(refused.iter().copied()).collect();
+    for name in known {
+        family.encode_family(&[("split", name)])?.encode_gauge(&i64::from(!refused.contains(name)))?;
+    }
+    let help = "1 for each document in which something is wrong now";
+    let mut family = to.encode_descriptor("store_problem", help, None, MetricType::Gauge)?;
+    let wrong: BTreeSet<_> = inner.complaints.iter().map(|c| (c.file.as_str(), c.reason)).collect();
+    for (file, reason) in wrong {
+        family.encode_family(&[("file", file), ("reason", reason)])?.encode_gauge(&1_i64)?;
     }
     Ok(())
+}
+
+fn controller(inner: &Inner, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut family = to.encode_descriptor("build_info", "1, for the version", None, MetricType::Gauge)?;
+    family.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_i64)?;
+    let help = "1 while this process leads the rollouts";
+    to.encode_descriptor("leader", help, None, MetricType::Gauge)?.encode_gauge(&i64::from(inner.leads))
 }
 
 fn proxies(inner: &Inner, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -95,6 +111,7 @@ fn proxies(inner: &Inner, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
     family.encode_family(&[("state", "lost")])?.encode_gauge(&lost)?;
     let gauges = [
         ("sync_polls_open", "Long polls held now", inner.hub.open_polls() as u64),
+        ("splits_missing", "Splits that proxies ask for in vain", inner.hub.wanted_in_vain().len() as u64),
         ("store_problems", "What is wrong in the store now", inner.complaints.len() as u64),
     ];
     for (name, help, value) in gauges {

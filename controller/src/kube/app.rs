@@ -49,6 +49,7 @@ pub(crate) async fn start(
     let (client, default_namespace) = cluster::connect(None)
         .await
         .context("set KUBECONFIG to a kubeconfig, or run it in a pod with a service account")?;
+    context.lock().leads = false;
     let fence = Fence::new(context.clock.clone());
     // In a pod the lease is beside it, whatever namespace it looks at; elsewhere there is no such place.
     let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
@@ -110,13 +111,18 @@ async fn lead(
             keeper: keeper.clone(),
             folder: FILES.into(),
         };
+        context.lock().leads = true;
         let run = rollouts::run(tools, desks.clone());
         tokio::select! {
             () = run => {}
             _ = standing.wait_for(|standing| !standing.leads) => info!("rollouts are led by another replica now"),
         }
         desks.clear();
-        context.lock().rollouts.clear();
+        {
+            let mut inner = context.lock();
+            inner.rollouts.clear();
+            inner.leads = false;
+        }
         if *closing.borrow() {
             return;
         }

@@ -24,6 +24,9 @@ pub fn conditions(view: &View, before: &[Condition], now: Timestamp) -> Vec<Cond
 type Told<'a> = (&'static str, &'a str, String);
 
 fn progressing(view: &View) -> Told<'_> {
+    if let Some(version) = &view.pending {
+        return ("True", "Pending", format!("{version} is wanted, and not begun yet"));
+    }
     match view.phase.as_str() {
         "" => ("Unknown", "Unknown", view.waits.clone()),
         "Idle" | "Off" | "On" | "Promoted" | "RolledBack" | "Gone" => ("False", &view.phase, view.waits.clone()),
@@ -47,15 +50,15 @@ fn judged(view: &View) -> Told<'_> {
 
 fn promoted(view: &View) -> Told<'_> {
     match view.phase.as_str() {
-        "Promoted" => ("True", "Promoted", format!("main runs {}", view.stable)),
-        phase => ("False", phase_or(phase), format!("main runs {}", view.stable)),
+        "Promoted" if view.pending.is_none() => ("True", "Promoted", format!("main runs {}", view.stable)),
+        _ => ("False", phase_or(view), format!("main runs {}", view.stable)),
     }
 }
 
 fn rolled_back(view: &View) -> Told<'_> {
     match view.phase.as_str() {
-        "RolledBack" => ("True", "RolledBack", view.why.clone().unwrap_or_default()),
-        phase => ("False", phase_or(phase), view.why.clone().unwrap_or_default()),
+        "RolledBack" if view.pending.is_none() => ("True", "RolledBack", view.why.clone().unwrap_or_default()),
+        _ => ("False", phase_or(view), view.why.clone().unwrap_or_default()),
     }
 }
 
@@ -68,6 +71,10 @@ fn stalled(view: &View) -> Told<'_> {
 }
 
 /// A reason may not be empty.
-fn phase_or(phase: &str) -> &str {
-    if phase.is_empty() { "Unknown" } else { phase }
+fn phase_or(view: &View) -> &str {
+    match view.phase.as_str() {
+        _ if view.pending.is_some() => "Pending",
+        "" => "Unknown",
+        phase => phase,
+    }
 }

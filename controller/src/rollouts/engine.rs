@@ -407,6 +407,7 @@ impl Engine {
         let seen = record.map(|record| self.seen(record));
         // Also while nothing could be begun: whoever looks at the object wants to know why.
         let kind = found.as_ref().map(|found| found.wanted.kind().to_owned()).unwrap_or_default();
+        let pending = record.and_then(|record| record.machine.pending(found.as_ref().map(|found| &found.wanted)));
         let file = found.map(|found| found.file).or(record.map(|r| r.file.clone())).unwrap_or_default();
         let parts = [&self.hands.trouble, &self.readings.trouble, &self.teller.trouble];
         let trouble = self.trouble.clone().or(self.gates.closed().map(str::to_owned));
@@ -418,7 +419,7 @@ impl Engine {
         let (acked, live) = acks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let generation = self.generation;
         let mut view =
-            View { kind, name: self.name.clone(), file, generation, acked, live, trouble, ..View::default() };
+            View { kind, name: self.name.clone(), file, generation, pending, acked, live, trouble, ..View::default() };
         if let (Some(record), Some(seen)) = (record, &seen) {
             view.tell(record, seen, self.gates.waits(), now);
         }

@@ -113,6 +113,13 @@ impl Machine {
         }
     }
 
+    /// The version that is wanted and was not begun yet, while another one is at rest.
+    pub fn pending(&self, wanted: Option<&Wanted>) -> Option<String> {
+        let (Self::CanaryDeploy { state, .. }, Some(Wanted::Deploy(deploy))) = (self, wanted) else { return None };
+        let begun = state.stable == deploy.version || state.rejected.as_ref() == Some(&deploy.version);
+        (!self.is_under_way() && !begun).then(|| deploy.version.clone())
+    }
+
     /// What there should be.
     pub fn desired(&self) -> Result<Desired, PlanError> {
         Ok(match self {

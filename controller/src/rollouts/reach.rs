@@ -13,9 +13,12 @@ use std::collections::HashMap;
 /// The probe under way. It is not written down: after a restart it begins with what is counted then.
 #[derive(Debug, Default)]
 pub struct Probing {
-    /// When the probe began, Unix ms, and what each proxy had counted of a role then.
-    began: Option<(u64, HashMap<(u64, Role), Counts>)>,
+    /// When the probe began, Unix ms, and what had been counted then.
+    began: Option<(u64, Counted)>,
 }
+
+/// By the epoch of a proxy, and by role.
+type Counted = HashMap<(u64, Role), Counts>;
 
 impl Probing {
     /// What the proxies say now; `None`: nothing is probed, or no proxy counts.
@@ -24,7 +27,7 @@ impl Probing {
             self.began = None;
             return None;
         };
-        let began = self.began.take().filter(|(known, _)| *known == entered).map_or_else(HashMap::new, |(_, b)| b);
+        let began = self.began.take().filter(|(known, _)| *known == entered).map_or_else(Counted::new, |(_, b)| b);
         let (_, began) = self.began.insert((entered, began));
         let splits = machine.splits();
         let inner = context.lock();

@@ -48,6 +48,9 @@ pub struct View {
     pub stable: String,
     /// The version rolled out, or tried.
     pub version: Option<String>,
+    /// The version that is wanted and was not begun yet: it is paused, or a webhook is still to say yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
     /// By role, in percent, of the first split.
     pub weights: BTreeMap<String, String>,
     /// By role.

@@ -17,6 +17,7 @@ mod kube;
 mod last_good;
 mod mesh;
 mod metrics;
+mod observability;
 mod plugins;
 mod poller;
 mod rollout;
