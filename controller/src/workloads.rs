@@ -29,7 +29,7 @@ pub use sluicegate_core::rollout::{Role, Workload, desired::Target};
 /// What there is of each role that was asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// `None`: was not asked about.
+    /// `None`: was not asked about, or nothing is known of it.
     pub main: Option<Workload>,
     /// The same.
     pub baseline: Option<Workload>,

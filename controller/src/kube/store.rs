@@ -328,7 +328,12 @@ impl KubeStore {
         let failed =
             |why: ClusterError| SetError::Write { file: Kind::TrafficSplit.title(split), why: why.to_string() };
         self.cluster.may_write().map_err(failed)?;
+        let before = self.cluster.get(Kind::TrafficSplit, split);
         match self.cluster.read(Kind::TrafficSplit, split).await.map_err(failed)? {
+            // Nothing new: to look at all the others again would take the longer the more there are.
+            Some(object) if before.is_some_and(|before| revision(before.as_ref()) == revision(object.as_ref())) => {
+                Ok(object)
+            }
             Some(object) => {
                 self.adopt(split, &object);
                 self.reconcile().await;
@@ -342,6 +347,8 @@ impl KubeStore {
     async fn set_weights(&mut self, split: &str, weights: &Weights) -> Result<Set, SetError> {
         for _ in 0..TRIES {
             let object = self.reread(split).await?;
+            // What the watch brought a moment ago may not be in force yet, and is not to be written over.
+            self.reconcile().await;
             let (old, known) = ask::live(&self.known, split)?;
             let new = ask::weigh(split, old, known, &self.complaints, weights)?;
             let changed = new != *old;

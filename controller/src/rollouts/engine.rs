@@ -42,8 +42,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const AGAIN_WEIGH: Duration = Duration::from_secs(2);
 /// How often it looks around when nothing wakes it.
 const TURN: Duration = Duration::from_millis(250);
-/// Evidence is written down at least this often; a crash loses no more of it.
+/// Evidence is written down this often at first, so that a crash loses no more of it …
 const SAVE: Duration = Duration::from_secs(2);
+/// … and in a long step less often, up to this; a crash loses at most an eighth of a step's.
+const SAVE_LATE: Duration = Duration::from_secs(30);
 /// After a restart proxies have so long to come back before those that do not are taken for gone.
 const RETURN: Duration = Duration::from_secs(30);
 /// Proxies flush what they counted once a second; one more for it to arrive.
@@ -298,14 +300,16 @@ impl Engine {
             return Ok(());
         }
         let splits = record.machine.splits();
-        let Machine::CanaryDeploy { evidence, .. } = &mut record.machine else { return Ok(()) };
+        let wall = self.tools.context.clock.now().wall.as_millisecond().max(0) as u64;
+        let Machine::CanaryDeploy { evidence, state, .. } = &mut record.machine else { return Ok(()) };
+        let save = Duration::from_millis(state.elapsed(wall) / 8).clamp(SAVE, SAVE_LATE);
         let window = self.windows.take(&self.tools.context, &splits, evidence.as_ref().map(|e| e.rules()));
         if let (Some(window), Some(evidence)) = (window, evidence)
             && let Err(why) = evidence.observe(&window)
         {
             warn!(rollout = self.name, %why, "a window of evidence is left out");
         }
-        match self.now().saturating_sub(self.saved) >= SAVE {
+        match self.now().saturating_sub(self.saved) >= save {
             true => self.keep(|_| ()).await,
             false => Ok(()),
         }

@@ -8,8 +8,8 @@ use std::{
 
 /// Says that whatever was asked for is there and ready.
 ///
-/// It remembers what it was told until the process ends. What it was never told about has no version and no pods; so
-/// whoever keeps the state of a rollout tells it again after a restart, main first.
+/// It remembers what it was told until the process ends. What it was never told about nobody has looked at; so whoever
+/// keeps the state of a rollout tells it again after a restart, main first.
 #[derive(Debug, Default)]
 pub struct Given(Mutex<HashMap<(String, Role), Target>>);
 
@@ -31,18 +31,12 @@ impl Workloads for Given {
             let mut observed = Observed::default();
             let told = self.told();
             for role in roles {
-                let workload = match told.get(&(rollout.to_owned(), *role)) {
-                    Some(Target { version, replicas }) => Workload {
-                        version: version.clone(),
-                        replicas: *replicas,
-                        ready: *replicas,
-                        settled: true,
-                        trouble: None,
-                        floor: None,
-                    },
-                    None => Workload { settled: true, ..Workload::default() },
-                };
-                observed.set(*role, workload);
+                let Some(Target { version, replicas }) = told.get(&(rollout.to_owned(), *role)) else { continue };
+                let (version, replicas) = (version.clone(), *replicas);
+                observed.set(
+                    *role,
+                    Workload { version, replicas, ready: replicas, settled: true, trouble: None, floor: None },
+                );
             }
             Ok(observed)
         })
