@@ -2,6 +2,7 @@
 //!
 //! In: a kubeconfig. Out: what the status of objects says, in the form of the admin port; Judgments and changed specs.
 
+use super::text::now;
 use crate::{
     admin::{
         model::{Condition, Problem, Say, Split, Splits, WeightsSet},
@@ -20,7 +21,6 @@ use crate::{
     },
 };
 use anyhow::{Context as _, Result, anyhow, bail};
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::{
     Api, Client,
@@ -160,8 +160,8 @@ impl Kubectl {
         // A Judgment waits for its moment; a person who types this means now, so it is not given when that would refuse it.
         let about = say.step.map(|step| step.saturating_sub(1));
         let seen = seen(&record.machine, object);
-        let now = Timestamp::now().as_millisecond().max(0) as u64;
-        record.machine.command(command, about, &seen, now).map_err(|why| anyhow!("{name}: {why}"))?;
+        let at = now().as_millisecond().max(0) as u64;
+        record.machine.command(command, about, &seen, at).map_err(|why| anyhow!("{name}: {why}"))?;
         let Machine::CanaryDeploy { state, .. } = &record.machine else { bail!("{name} is no CanaryDeploy") };
         let version = state.rollout.as_ref().map(|rollout| rollout.version.clone());
         let (_, short) = self.api(Kind::CanaryDeploy, name);
@@ -372,7 +372,7 @@ fn rollout(kind: Kind, object: &DynamicObject) -> View {
     let stalled = view.conditions.iter().find(|c| is(c, "Stalled", "True") && c.reason == "Trouble");
     view.trouble = refused.or(stalled).map(|condition| condition.message.clone());
     match records::known(object) {
-        Ok(Some(record)) => view.tell(&record, &seen(&record.machine, object), None, Timestamp::now()),
+        Ok(Some(record)) => view.tell(&record, &seen(&record.machine, object), None, now()),
         // Nothing is remembered before the first rollout.
         Ok(None) => {
             view.phase = text(object, "phase");
