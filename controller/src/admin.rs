@@ -44,10 +44,8 @@ const MAX_WAIT: f64 = 3600.0;
 
 /// All routes.
 pub fn router(desk: Desk) -> Router {
+    let told = metrics_router(desk.context.clone());
     Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(scrape))
         .route("/v1/splits", get(splits))
         .route("/v1/splits/{namespace}/{name}", get(split))
         .route("/v1/splits/{namespace}/{name}/weights", post(set_weights))
@@ -55,22 +53,33 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/rollouts", get(rollouts::list))
         .route("/v1/rollouts/{namespace}/{name}", get(rollouts::one))
         .route("/v1/rollouts/{namespace}/{name}/{verb}", post(rollouts::say))
+        .with_state(desk)
+        .merge(told.reset_fallback())
         .fallback(async || {
             teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies, /v1/rollouts and /metrics")
         })
-        .with_state(desk)
 }
 
-async fn ready(State(desk): State<Desk>) -> Response {
-    let closing = *desk.context.closing().borrow();
-    match desk.context.lock().loaded && !closing {
+/// Those of a port that monitoring may reach: nothing can be changed there.
+pub fn metrics_router(context: Context) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(scrape))
+        .fallback(async || teach(StatusCode::NOT_FOUND, "no such path; there are /metrics, /healthz and /readyz"))
+        .with_state(context)
+}
+
+async fn ready(State(context): State<Context>) -> Response {
+    let closing = *context.closing().borrow();
+    match context.lock().loaded && !closing {
         true => "ready\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
     }
 }
 
-async fn scrape(State(desk): State<Desk>) -> Response {
-    match metrics::text(&desk.context) {
+async fn scrape(State(context): State<Context>) -> Response {
+    match metrics::text(&context) {
         Ok(text) => {
             ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
         }

@@ -55,6 +55,8 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The admin port may be reachable from other machines.
     pub admin_allow_remote: bool,
+    /// Where monitoring calls, and can change nothing; `None`: the admin port has to do.
+    pub metrics_listen: Option<SocketAddr>,
     /// Certificate and key of the proxy port.
     pub proxy_tls: Option<(PathBuf, PathBuf)>,
     /// Tokens the proxy port asks for.
@@ -85,8 +87,9 @@ pub struct Bound {
     pub proxy_address: SocketAddr,
     /// Where people call.
     pub admin_address: SocketAddr,
-    proxy: (Port, Router),
-    admin: (Port, Router),
+    /// Where monitoring calls.
+    pub metrics_address: Option<SocketAddr>,
+    ports: Vec<(Port, Router)>,
     context: Context,
     commands: mpsc::Sender<Command>,
     work: Work,
@@ -120,6 +123,10 @@ pub async fn build(config: Config) -> Result<Bound> {
     };
     let proxy = bind("--proxy-listen", config.proxy_listen, tls.clone()).await?;
     let admin = bind("--admin-listen", config.admin_listen, None).await?;
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(bind("--metrics-listen", address, None).await?),
+        None => None,
+    };
 
     let clock = clock();
     let context = Context::new(rand::random(), config.report_interval, clock.clone());
@@ -148,11 +155,13 @@ pub async fn build(config: Config) -> Result<Bound> {
     let proxy_router = proxy_router.merge(module::router(module));
     let admin_router =
         admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
+    let metrics_address = metrics.as_ref().map(Port::address).transpose()?;
+    let metrics = metrics.map(|port| (port, admin::metrics_router(context.clone())));
     Ok(Bound {
         proxy_address,
         admin_address,
-        proxy: (proxy, proxy_router),
-        admin: (admin, admin_router),
+        metrics_address,
+        ports: [(proxy, proxy_router), (admin, admin_router)].into_iter().chain(metrics).collect(),
         context,
         commands,
         work,
@@ -189,11 +198,14 @@ async fn folder(
 impl Bound {
     /// Serves until `stop` completes; then answers held polls, finishes writes and returns.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
-        let Self { proxy, admin, context, commands, work, .. } = self;
+        let Self { ports, context, commands, work, .. } = self;
         let Work { mut store, rest, .. } = work;
         info!(proxy_listen = %self.proxy_address, admin_listen = %self.admin_address, "listening");
-        let proxy = tokio::spawn(proxy.0.serve(proxy.1, context.closing()));
-        let admin = tokio::spawn(admin.0.serve(admin.1, context.closing()));
+        if let Some(metrics_listen) = self.metrics_address {
+            info!(%metrics_listen, "listening for monitoring");
+        }
+        let serve = |(port, router): (Port, Router)| tokio::spawn(port.serve(router, context.closing()));
+        let ports: Vec<_> = ports.into_iter().map(serve).collect();
         let ticks = tokio::spawn({
             let context = context.clone();
             async move {
@@ -211,8 +223,9 @@ impl Bound {
         info!("shutting down");
         context.close();
         ticks.abort();
-        let (proxy, admin) = tokio::join!(proxy, admin);
-        proxy.and(admin).context("a port ended with a panic")?;
+        for port in ports {
+            port.await.context("a port ended with a panic")?;
+        }
         for task in rest {
             task.await.context("a task ended with a panic")?;
         }

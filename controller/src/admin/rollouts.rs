@@ -33,11 +33,18 @@ fn show(desk: &Desk, name: &str) -> Response {
     let view = desk.context.lock().rollouts.get(name).cloned();
     match view {
         Some(view) => Json(view).into_response(),
-        None => none(name),
+        None => none(desk, name),
     }
 }
 
-fn none(name: &str) -> Response {
+fn none(desk: &Desk, name: &str) -> Response {
+    if !desk.context.lock().leads {
+        let why = format!(
+            "rollout {name}, if there is one, is led by the replica that holds the lease; ask that one, or use `kubectl \
+             sluicegate`"
+        );
+        return teach(StatusCode::CONFLICT, why);
+    }
     teach(StatusCode::NOT_FOUND, format!("there is no rollout {name}; `sluicegate get rollouts` lists those there are"))
 }
 
@@ -68,11 +75,11 @@ pub(super) async fn say(
         Some(0) => return teach(StatusCode::UNPROCESSABLE_ENTITY, "steps count from 1"),
         step => step.map(|step| step - 1),
     };
-    let Some(orders) = desk.rollouts.get(&name) else { return none(&name) };
+    let Some(orders) = desk.rollouts.get(&name) else { return none(&desk, &name) };
     let (reply, answer) = oneshot::channel();
     let order = Order { word: Word { command, about, by: say.by, reason: say.reason }, reply };
     if orders.send(order).await.is_err() {
-        return none(&name);
+        return none(&desk, &name);
     }
     match answer.await {
         Ok(Ok(())) => show(&desk, &name),

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
     category = "sluicegate",
     namespaced,
     status = "CanaryTestStatus",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas"),
     doc = "Tries a version beside production, with weight and pods by hand; main is never touched.",
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Main","type":"string","jsonPath":".status.main"}"#,
@@ -87,6 +88,9 @@ pub struct CanaryTestStatus {
     /// The same of the canary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
+    /// Pods that the canary was told to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
     /// Of the evidence so far: pass, fail or inconclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,

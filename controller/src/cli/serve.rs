@@ -32,12 +32,16 @@ pub(crate) struct Serve {
     /// Where the filters call. Port 0 takes any free one; the real one is logged.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7070")]
     proxy_listen: SocketAddr,
-    /// Where people and monitoring call. Who can reach it can change weights.
+    /// Where people call. Who can reach it can change weights.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7071")]
     admin_listen: SocketAddr,
     /// Allow an --admin-listen that other machines can reach.
     #[arg(long)]
     admin_allow_remote: bool,
+    /// Where monitoring calls, for /metrics, /healthz and /readyz: nothing can be changed there [default: the admin port
+    /// alone has them].
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
     /// Certificate chain of the proxy port, PEM; read again when it changes.
     #[arg(long, value_name = "FILE", requires = "proxy_tls_key")]
     proxy_tls_cert: Option<PathBuf>,
@@ -77,6 +81,7 @@ pub(crate) fn run(serve: Serve) -> Result<()> {
         proxy_listen: serve.proxy_listen,
         admin_listen: serve.admin_listen,
         admin_allow_remote: serve.admin_allow_remote,
+        metrics_listen: serve.metrics_listen,
         proxy_tls: serve.proxy_tls_cert.zip(serve.proxy_tls_key),
         proxy_token_file: serve.proxy_token_file,
         wasm: serve.wasm,

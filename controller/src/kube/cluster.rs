@@ -26,6 +26,8 @@ use tokio::time::timeout;
 
 /// The name all our writes go by.
 pub const MANAGER: &str = "sluicegate";
+/// The API server says something on every watch within a minute (a bookmark); longer silence is a dead connection.
+const SILENCE: Duration = Duration::from_secs(100);
 /// How long the API server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -165,11 +167,12 @@ pub async fn connect(context: Option<&str>) -> Result<(Client, String), ClusterE
     let what = || "cannot find the cluster".to_owned();
     let failed = |why: String| ClusterError::Api { what: what(), why };
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let config = match context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
+    let mut config = match context.is_some() || std::env::var_os("KUBECONFIG").is_some() {
         // A kubeconfig that was named and is wrong is an error, not a reason to look elsewhere.
         true => Config::from_kubeconfig(&options).await.map_err(|why| failed(why.to_string()))?,
         false => Config::infer().await.map_err(|why| failed(why.to_string()))?,
     };
+    config.read_timeout = Some(SILENCE);
     let namespace = config.default_namespace.clone();
     Ok((Client::try_from(config).map_err(|why| failed(why.to_string()))?, namespace))
 }

@@ -114,10 +114,11 @@ fn status(
             for field in ["step", "baseline"] {
                 status[field] = Value::Null;
             }
+            status["replicas"] = json!(view.pods.get("canary").map_or(0, |pods| pods.replicas));
         }
         all.extend(of_view(view));
     } else {
-        for field in ["phase", "step", "main", "baseline", "canary", "verdict", "acked", "message"] {
+        for field in ["phase", "step", "main", "baseline", "canary", "replicas", "verdict", "acked", "message"] {
             status[field] = old.get(field).cloned().unwrap_or_default();
         }
     }

@@ -32,6 +32,7 @@ pub(crate) fn config(dir: &tempfile::TempDir) -> Config {
         proxy_listen: any,
         admin_listen: any,
         admin_allow_remote: false,
+        metrics_listen: None,
         proxy_tls: None,
         proxy_token_file: None,
         wasm: None,
@@ -356,4 +357,26 @@ async fn a_browser_on_another_site_cannot_change_weights() {
     // Without a preflight a browser sends only such content types.
     let (status, _) = ask(move || agent().post(&url).content_type("text/plain").send(r#"{"weights":{"v1":1}}"#)).await;
     assert_eq!(status, 415);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_for_monitoring_tells_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), backend(90, 10)).unwrap();
+    let mut config = config(&dir);
+    config.metrics_listen = Some(config.admin_listen);
+    let bound = app::build(config).await.unwrap();
+    let metrics = bound.metrics_address.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let done = tokio::spawn(bound.run(async { drop(stopped.await) }));
+    for (path, status) in [("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/v1/splits", 404)] {
+        let url = format!("http://{metrics}{path}");
+        let answer = tokio::task::spawn_blocking(move || agent().get(&url).call().unwrap().status().as_u16());
+        assert_eq!(answer.await.unwrap(), status, "{path}");
+    }
+    let url = format!("http://{metrics}/v1/splits/default/backend/weights");
+    let (status, _) = ask(move || agent().post(&url).send_json(json!({ "weights": { "v1": 1 } }))).await;
+    assert_eq!(status, 404);
+    stop.send(()).unwrap();
+    done.await.unwrap().unwrap();
 }

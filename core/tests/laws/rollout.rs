@@ -442,6 +442,6 @@ fn every_reachable_state_keeps_its_promises_when_late_acks_roll_back_and_main_is
 
 #[test]
 fn every_reachable_state_keeps_its_promises_when_late_acks_are_not_waited_for() {
-    let policy = Policy { acks: AckPolicy::Proceed, ..POLICY };
+    let policy = Policy { acks: AckPolicy::Proceed, watch: 0, ..POLICY };
     run("one step, proceed", &plan(&[50], &[&[50]], Judge::Auto, policy));
 }

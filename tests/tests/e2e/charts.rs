@@ -59,16 +59,18 @@ fn the_chart_of_the_controller_is_taken_in_every_shape() -> Result<()> {
     for sets in [
         &[][..],
         &[&narrow, "proxy.tlsSecret=tls", "proxy.tokenSecret=tokens", "replicas=3"],
-        &["admin.remote=true", "networkPolicy.monitoring[0].podSelector.matchLabels.app=prometheus"],
+        &["metrics.port=9090", "networkPolicy.monitoring[0].podSelector.matchLabels.app=prometheus"],
         &["networkPolicy.enabled=false", "podAnnotations.a=b", "nodeSelector.a=b", "imagePullSecrets[0].name=pull"],
     ] {
         dry_run(cluster, &namespace, &template("charts/sluicegate", "sluicegate", &namespace, sets)?)?;
     }
     let refused = template("charts/sluicegate", "sluicegate", &namespace, &["serviceMonitor.enabled=true"]);
-    ensure!(refused.is_err_and(|why| format!("{why:#}").contains("the same port changes weights")));
-    let monitor =
-        template("charts/sluicegate", "sluicegate", &namespace, &["serviceMonitor.enabled=true", "admin.remote=true"])?;
+    ensure!(refused.is_err_and(|why| format!("{why:#}").contains("lets nobody reach the metrics")));
+    let sets = ["serviceMonitor.enabled=true", "networkPolicy.monitoring[0].podSelector.matchLabels.app=prometheus"];
+    let monitor = template("charts/sluicegate", "sluicegate", &namespace, &sets)?;
     ensure!(monitor.contains("kind: ServiceMonitor") && monitor.contains("path: /metrics"), "{monitor}");
+    // What changes weights is for nobody but the pod itself.
+    ensure!(monitor.contains("--admin-listen=127.0.0.1:7071") && !monitor.contains("containerPort: 7071"), "{monitor}");
     Ok(())
 }
 

@@ -105,7 +105,8 @@ impl Engine {
             "by": "evidence", "at": self.tools.context.clock.now().wall,
             "evidence": evidence.as_ref().map(|e| e.assess()), "metrics": reading.as_ref().map(|r| &r.judgment),
         });
-        let name = format!("{}_{}_{step}_evidence", self.name, rollout.version);
+        // The same version may be rolled out again.
+        let name = format!("{}_{}_{}_{step}_evidence", self.name, rollout.version, before.run);
         self.tools.records.judge(&name, &judgment).await.map_err(|why| why.to_string())
     }
 }

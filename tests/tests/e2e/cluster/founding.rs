@@ -143,6 +143,9 @@ fn a_canary_test_is_made_weighed_again_and_destroyed_and_main_is_never_touched()
     lab.kubectl(&["patch", "canarytest", "hello", "--type=merge", "-p", spec])?;
     on("app=hello:v2 3/3 30%")?;
     expect(&lab, [(10, "hello:v1"), (0, ""), (3, "hello:v2")])?;
+    lab.kubectl(&["scale", "canarytest", "hello", "--replicas=4"])?;
+    let scaled = on("app=hello:v2 4/4 30%")?;
+    ensure!(scaled["status"]["replicas"] == 4, "{scaled}");
     let weighed = Instant::now();
     let enough = |since: Instant| if since.elapsed().as_secs() >= 2 { Ok(()) } else { Err("a moment") };
     poll::until("some hundred requests", PATIENCE, || enough(weighed))?;
