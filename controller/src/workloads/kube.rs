@@ -1,8 +1,9 @@
 //! Workloads that are Deployments: main is the one the rollout names, `-baseline` and `-canary` are its copies.
 //!
 //! In: Deployments as the watch last saw them; a stale status is not believed. Out: patches of main, server-side applied
-//! copies. Main is touched only where a plan says so: its replicas, and the images or patch of the version; where an autoscaler has
-//! it, the replicas are left alone. With a template main belongs to the rollout, too. The copies belong to the rollout and go with it; between rollouts they have no pods.
+//! copies. Main is touched only where a plan says so: its replicas, and the images or patch of the version; where an
+//! autoscaler has it, the replicas are left alone. With a template main belongs to the rollout, too. The copies belong to
+//! the rollout and go with it; between rollouts they have no pods.
 //!
 //! * [`shape`]: what a copy looks like, and what a Deployment says of itself. Pure.
 //! * [`history`]: what main ran before.
@@ -24,10 +25,16 @@ use kube::{
     api::{DynamicObject, ListParams},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// Pods that are looked at to find out why they are not ready.
 const PODS: u32 = 20;
+
+/// Why pods are not ready is asked at the second look at them, and then once in so many looks.
+const ASKED: u32 = 6;
 
 /// The Deployments of a cluster. Clones share what was seen.
 #[derive(Debug, Clone)]
@@ -41,6 +48,8 @@ pub struct Deployments {
 pub struct OfRollout {
     all: Deployments,
     care: Care,
+    /// Of roles whose pods are not ready: how often they were looked at since, and why, as last asked.
+    unready: Arc<Mutex<HashMap<Role, (u32, Option<String>)>>>,
 }
 
 impl Deployments {
@@ -51,7 +60,7 @@ impl Deployments {
 
     /// Those of one rollout.
     pub fn of(&self, care: Care) -> OfRollout {
-        OfRollout { all: self.clone(), care }
+        OfRollout { all: self.clone(), care, unready: Arc::default() }
     }
 }
 
@@ -111,14 +120,36 @@ impl OfRollout {
             self.check_owned(rollout, &deployment).map_err(wrong)?;
         }
         let mut workload = shape::observe(&deployment, &self.care).map_err(wrong)?;
-        if workload.ready < workload.replicas {
-            // It is only for people: that it cannot be found out is no reason to stop.
-            workload.trouble = self.trouble(&name, &deployment).await;
+        match workload.ready < workload.replicas {
+            true => workload.trouble = self.trouble_now_and_then(role, &name, &deployment).await,
+            false => drop(self.unready().remove(&role)),
         }
         if role == Role::Main {
             workload.floor = self.scaler(rollout).map_err(wrong)?.map(|(_, scaler)| scaler::told(&scaler));
         }
         Ok(workload)
+    }
+
+    fn unready(&self) -> MutexGuard<'_, HashMap<Role, (u32, Option<String>)>> {
+        // One look-up at a time: a panic elsewhere leaves nothing half done.
+        self.unready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A list of pods for each look would be most of what the API server is asked.
+    async fn trouble_now_and_then(&self, role: Role, name: &str, deployment: &Deployment) -> Option<String> {
+        let (looks, known) = {
+            let mut unready = self.unready();
+            let (looks, known) = unready.entry(role).or_default();
+            *looks = looks.wrapping_add(1);
+            (*looks, known.clone())
+        };
+        if looks % ASKED != 2 {
+            return known;
+        }
+        // It is only for people: that it cannot be found out is no reason to stop.
+        let trouble = self.trouble(name, deployment).await;
+        self.unready().insert(role, (looks, trouble.clone()));
+        trouble
     }
 
     async fn trouble(&self, name: &str, deployment: &Deployment) -> Option<String> {
