@@ -100,11 +100,20 @@ pub struct Counts {
     /// Requests sent to the subset, every one, whatever the sampling rate.
     pub requests: u64,
     /// Observed outcomes, in the order of [`OUTCOMES`]: one in `sample` requests.
+    #[serde(deserialize_with = "outcomes")]
     pub outcomes: [u64; OUTCOMES.len()],
     /// Chosen for observation but not followed to their end, because too many were under way at once.
     pub unobserved: u64,
     /// Latency of observed requests that had an answer, in µs buckets (see [`crate::latency`]).
     pub latency: Histogram,
+}
+
+/// Those that are not there are 0, and those not known yet are left out, as in [`Counts::read`].
+fn outcomes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<[u64; OUTCOMES.len()], D::Error> {
+    let mut outcomes = [0; OUTCOMES.len()];
+    let read = Vec::<u64>::deserialize(from)?;
+    outcomes.iter_mut().zip(read).for_each(|(own, read)| *own = read);
+    Ok(outcomes)
 }
 
 impl Counts {

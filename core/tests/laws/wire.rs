@@ -125,11 +125,17 @@ fn messages_look_like_this() {
     let report = json!({
         "sluicegate": 1, "proxy": id, "series": [{
             "split": "default/backend", "subset": "v1", "sample": 8,
-            "counts": {"requests": 800, "outcomes": [0, 97, 0, 1, 1, 1, 0], "unobserved": 0, "latency": [[68, 99], [69, 1]]},
+            "counts": {"requests": 800, "outcomes": [0, 97, 0, 1, 1, 1, 0, 0], "unobserved": 0, "latency": [[68, 99], [69, 1]]},
         }],
     });
     let read: Report = serde_json::from_value(report.clone()).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), report);
+    // One who knows fewer outcomes, or more.
+    for outcomes in [json!([0, 97, 0, 1, 1, 1, 0]), json!([0, 97, 0, 1, 1, 1, 0, 0, 5])] {
+        let mut other = report.clone();
+        other["series"][0]["counts"]["outcomes"] = outcomes;
+        assert_eq!(serde_json::from_value::<Report>(other).unwrap(), read);
+    }
     assert_eq!(serde_json::to_value(ReportAnswer { sluicegate: 1 }).unwrap(), json!({"sluicegate": 1}));
 }
 
