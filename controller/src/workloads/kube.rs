@@ -49,8 +49,10 @@ pub struct OfRollout {
     all: Deployments,
     care: Care,
     /// Of roles whose pods are not ready: how often they were looked at since, and why, as last asked.
-    unready: Arc<Mutex<HashMap<Role, (u32, Option<String>)>>>,
+    unready: Arc<Mutex<Unready>>,
 }
+
+type Unready = HashMap<Role, (u32, Option<String>)>;
 
 impl Deployments {
     /// Of this cluster; `role_label` tells main, baseline and canary apart.
@@ -130,7 +132,7 @@ impl OfRollout {
         Ok(workload)
     }
 
-    fn unready(&self) -> MutexGuard<'_, HashMap<Role, (u32, Option<String>)>> {
+    fn unready(&self) -> MutexGuard<'_, Unready> {
         // One look-up at a time: a panic elsewhere leaves nothing half done.
         self.unready.lock().unwrap_or_else(PoisonError::into_inner)
     }
