@@ -49,9 +49,13 @@ fn a_rollout_is_led_by_the_plugin_alone() -> Result<()> {
     stage.until_with("Hold", |o| o["status"]["step"] == "1/2")?;
     let listed = said(world, &["get", "rollouts"])?;
     ensure!(listed.contains("Hold") && listed.contains("1/2") && listed.contains("10% 1/1"), "{listed}");
-    let splits = said(world, &["get", "splits", "-o", "json"])?;
-    let splits: Value = serde_json::from_str(&splits)?;
-    ensure!(splits["splits"][0]["subsets"][0]["weight"] == 10 && splits["splits"][0]["acked"] == 1, "{splits}");
+    // The controller knows of the ack at once, and writes it into the status within a second or so.
+    poll::until("the split to be acked", PATIENCE, || {
+        let splits = said(world, &["get", "splits", "-o", "json"]).map_err(|why| format!("{why:#}"))?;
+        let splits: Value = serde_json::from_str(&splits).map_err(|why| why.to_string())?;
+        let split = &splits["splits"][0];
+        if split["subsets"][0]["weight"] == 10 && split["acked"] == 1 { Ok(()) } else { Err(splits.to_string()) }
+    })?;
     let described = said(world, &["describe", "hello"])?;
     ensure!(described.contains("[10] ─ 50") && described.contains("Events:"), "{described}");
     ensure!(refused(world, &["continue", "hello", "--step", "2"])?.contains("it is at step 1"));

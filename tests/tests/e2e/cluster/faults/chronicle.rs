@@ -70,7 +70,13 @@ impl Chronicle {
 fn phase(value: &Value) -> String {
     match value {
         Value::String(phase) => phase.clone(),
-        Value::Object(one) => one.iter().map(|(phase, at)| format!("{phase} {}", at["step"])).collect(),
+        Value::Object(one) => one
+            .iter()
+            .map(|(phase, at)| match at["before"].as_str() {
+                Some(before) => format!("{phase} {before}"),
+                None => format!("{phase} {}", at["step"]),
+            })
+            .collect(),
         other => other.to_string(),
     }
 }
@@ -78,8 +84,17 @@ fn phase(value: &Value) -> String {
 /// What a rollout passes on its way when nothing is wrong with it.
 pub(super) fn forward(steps: usize) -> Vec<String> {
     let of_step = |step: usize| ["scale", "weigh", "hold"].map(|phase| format!("{phase} {step}"));
-    let last = ["update", "switch", "cleanUp", "watch", "promoted"].map(str::to_owned);
-    (0..steps).flat_map(of_step).chain(last).collect()
+    let last = ["update", "probe switch", "switch", "cleanUp", "watch", "promoted"].map(str::to_owned);
+    let mut all: Vec<String> = (0..steps).flat_map(of_step).chain(last).collect();
+    all.insert(1, "probe firstStep".to_owned());
+    all
+}
+
+/// The weights of a rollout that starts at 1 % and ends well: its probe is as small as its first step, and before main gets
+/// everything it gets a probe.
+pub(super) fn planned(steps: &[u32]) -> Vec<String> {
+    let probe = "canary=49500 main=1000 baseline=49500".to_owned();
+    steps.iter().map(|step| told(*step)).chain([probe, told(0)]).collect()
 }
 
 /// The weights of steps, as a status tells them.

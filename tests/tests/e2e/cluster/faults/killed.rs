@@ -71,9 +71,8 @@ fn a_leader_killed_at_fifty_random_moments_skips_no_step_and_costs_no_request() 
         ensure!(*phases == chronicle::forward(STEPS.len()), "{version}: {phases:?}");
     }
     chronicle.each_step_was_judged_once(STEPS.len() as u64)?;
-    let of_one = STEPS.into_iter().chain([0]).map(chronicle::told);
-    let planned: Vec<String> =
-        [chronicle::told(0)].into_iter().chain(versions.iter().flat_map(|_| of_one.clone())).collect();
+    let of_each = versions.iter().flat_map(|_| chronicle::planned(&STEPS));
+    let planned: Vec<String> = [chronicle::told(0)].into_iter().chain(of_each).collect();
     let published = chronicle.weights()?;
     ensure!(published == planned, "{published:?}");
     let path = format!("/apis/sluicegate.dev/v1alpha1/namespaces/{}/judgments", lab.namespace);
