@@ -5,6 +5,7 @@
 
 use super::{
     cluster::{Cluster, ClusterError, Kind, ask},
+    outage::Outage,
     records::is_ours,
     status::{condition, conditions, date},
 };
@@ -24,7 +25,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
 };
-use tracing::warn;
+use tracing::{info, warn};
 
 /// How often it looks.
 const TURN: Duration = Duration::from_secs(1);
@@ -36,7 +37,7 @@ const NOTE: usize = 1024;
 /// Tells until the process closes.
 pub async fn run(cluster: Cluster, context: Context, instance: String) {
     let mut closing = context.closing();
-    let mut teller = Teller { cluster, context, instance, told: HashMap::new(), stuck: false };
+    let mut teller = Teller { cluster, context, instance, told: HashMap::new(), outage: Outage::default() };
     loop {
         tokio::select! {
             () = tokio::time::sleep(TURN) => {}
@@ -48,13 +49,14 @@ pub async fn run(cluster: Cluster, context: Context, instance: String) {
             continue;
         }
         match teller.turn().await {
-            Ok(()) => teller.stuck = false,
-            Err(ClusterError::Conflict(_) | ClusterError::Missing(_) | ClusterError::Follower) => {}
-            Err(why) if !teller.stuck => {
-                teller.stuck = true;
-                warn!(%why, "cannot tell what happened; it is tried again");
+            Ok(()) | Err(ClusterError::Conflict(_) | ClusterError::Missing(_) | ClusterError::Follower) => {}
+            Err(why) if teller.outage.is_new(&why.reason()) => {
+                warn!(%why, "cannot tell what happened; trying on");
             }
             Err(_) => {}
+        }
+        if teller.outage.is_over() {
+            info!("what happened can be told again");
         }
     }
 }
@@ -65,8 +67,7 @@ struct Teller {
     instance: String,
     /// Up to when the history of a rollout was told.
     told: HashMap<String, Timestamp>,
-    /// The last turn failed.
-    stuck: bool,
+    outage: Outage,
 }
 
 impl Teller {

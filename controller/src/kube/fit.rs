@@ -1,13 +1,13 @@
 //! What a document may not say in a cluster. Pure.
 
-use crate::api::{
-    accept_rollout::{Deploy, content::Content},
-    document::{Document, Meaning, Problem},
+use crate::{
+    api::{
+        accept_rollout::Deploy,
+        document::{Document, Meaning, Problem},
+    },
+    workloads::Care,
 };
-use std::{
-    collections::BTreeMap,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 /// Otherwise whoever may edit a rollout could have the controller send its own token somewhere.
 const BELOW: &str =
@@ -20,25 +20,10 @@ pub fn fit(mut document: Document) -> Document {
             let splits = deploy.splits.iter().map(|(split, _)| split.as_str());
             let elsewhere = files(deploy).find(|path| !is_below(path));
             let elsewhere = elsewhere.map(|path| format!("{}: {BELOW}", path.display()));
-            elsewhere.or_else(|| {
-                wrong(
-                    name,
-                    deploy.command.is_some(),
-                    deploy.workload.is_some(),
-                    is_nameless(&deploy.images, &deploy.content),
-                    splits,
-                )
-            })
+            elsewhere.or_else(|| wrong(name, &Care::of_deploy(deploy), splits))
         }
         (Ok(Meaning::Test(test)), Some(name)) => {
-            let splits = test.splits.iter().map(String::as_str);
-            wrong(
-                name,
-                test.command.is_some(),
-                test.workload.is_some(),
-                is_nameless(&test.images, &test.content),
-                splits,
-            )
+            wrong(name, &Care::of_test(test), test.splits.iter().map(String::as_str))
         }
         _ => None,
     };
@@ -46,10 +31,6 @@ pub fn fit(mut document: Document) -> Document {
         document.meaning = Err(Problem { place: document.place, reason: "NotSupported", message });
     }
     document
-}
-
-fn is_nameless(images: &BTreeMap<String, String>, content: &Option<Content>) -> bool {
-    images.is_empty() && content.is_none()
 }
 
 /// The files that the controller reads for a rollout.
@@ -64,21 +45,15 @@ fn is_below(path: &Path) -> bool {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-fn wrong<'a>(
-    name: &str,
-    command: bool,
-    workload: bool,
-    nameless: bool,
-    mut splits: impl Iterator<Item = &'a str>,
-) -> Option<String> {
-    if command {
+fn wrong<'a>(name: &str, care: &Care, mut splits: impl Iterator<Item = &'a str>) -> Option<String> {
+    if care.command.is_some() {
         return Some(
             "spec.workloads: no commands are run in a cluster; leave it out, and name the Deployment with workload \
              and images"
                 .to_owned(),
         );
     }
-    if workload && nameless {
+    if care.workload.is_some() && care.containers.is_empty() && care.content.is_none() {
         return Some(
             "spec.version: a Deployment's version is made of its images; write images: { CONTAINER: IMAGE } instead"
                 .to_owned(),
