@@ -8,6 +8,7 @@ mod crds;
 mod describe;
 mod door;
 mod evidence;
+mod ext_proc;
 mod get;
 mod judge;
 mod rollout;
@@ -34,6 +35,8 @@ pub struct Cli {
 enum Verb {
     /// Run the controller on a folder of YAML.
     Serve(Box<serve::Serve>),
+    /// Decide requests for an Envoy that cannot load the filter: its ext_proc service, a proxy to the controller.
+    ExtProc(Box<ext_proc::ExtProc>),
     /// List splits, proxies or rollouts.
     Get(get::Get),
     /// Show one split: weights, conditions, proxies, counts.
@@ -96,6 +99,7 @@ enum Output {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Serve(serve) => serve::run(*serve),
+        Verb::ExtProc(told) => ext_proc::run(*told),
         Verb::Get(get) => get::run(&get),
         Verb::Describe(describe) => describe::run(&describe),
         Verb::Watch(watch) => watch::run(&watch),

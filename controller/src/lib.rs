@@ -14,6 +14,7 @@
 //! * [`admin`]: what people and monitoring ask.
 //! * [`workloads`]: the pods of a rollout, by the user's own command.
 //! * [`webhooks`]: other programs are told what a rollout does, and asked before it goes on.
+//! * [`ext_proc`]: decides requests in the filter's place, for proxies that cannot load it; a process of its own.
 //! * [`listen`]: ports, TLS, tokens, closing in order.
 //! * [`app`]: builds and runs all of it; the only place that reads the clock.
 //! * [`cli`]: the command line.
@@ -24,6 +25,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod context;
+pub mod ext_proc;
 pub mod hub;
 pub mod kube;
 pub mod listen;

@@ -26,8 +26,12 @@ use tracing::{debug, warn};
 
 /// A peer has this long for its TLS handshake, and for the headers of a request once it has begun to send them.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Open connections have this long to finish when the process ends.
+/// Open connections have this long to finish when the process ends, unless told otherwise.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Streams of one HTTP/2 connection; a peer opens another connection for more.
+const STREAMS: u32 = 1024;
+/// An HTTP/2 peer from which nothing is heard is asked this often whether it is there.
+const PING: Duration = Duration::from_secs(20);
 
 /// An error as JSON: `{"error": "what failed, on what, and what to try"}`.
 pub fn teach(status: StatusCode, message: impl Into<String>) -> Response {
@@ -39,12 +43,19 @@ pub fn teach(status: StatusCode, message: impl Into<String>) -> Response {
 pub struct Port {
     listener: TcpListener,
     tls: Option<Arc<TlsFiles>>,
+    farewell: Duration,
 }
 
 impl Port {
     /// Takes the address, but does not answer yet.
     pub async fn bind(address: SocketAddr, tls: Option<Arc<TlsFiles>>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, tls })
+        Ok(Self { listener: TcpListener::bind(address).await?, tls, farewell: FAREWELL })
+    }
+
+    /// Open connections have this long to finish.
+    #[must_use]
+    pub fn with_farewell(self, farewell: Duration) -> Self {
+        Self { farewell, ..self }
     }
 
     /// The real address, also when port 0 was asked for.
@@ -75,7 +86,7 @@ impl Port {
             tokio::spawn(connection(stream, tls, router.clone(), graceful.watcher()));
         }
         drop(self.listener);
-        if tokio::time::timeout(FAREWELL, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(self.farewell, graceful.shutdown()).await.is_err() {
             debug!("some connections did not finish in time");
         }
     }
@@ -103,6 +114,7 @@ async fn talk(
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(PING);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(why) = graceful.watch(connection.into_owned()).await {
         debug!(%why, "connection ended early");

@@ -35,6 +35,43 @@ pub struct Decision {
     pub issue: Option<[u8; 19]>,
 }
 
+impl Decision {
+    /// This subset, and nothing else to do.
+    pub fn plain(subset: usize) -> Self {
+        Self { subset, keep: false, issue: None }
+    }
+}
+
+/// What becomes of a request's subset header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubsetHeader {
+    /// It stays as it came.
+    Keep,
+    /// It says the subset, whatever a client wrote.
+    Write,
+    /// There must be none.
+    Remove,
+}
+
+impl Split {
+    /// What a door does with the subset header of a request.
+    pub fn subset_header(&self, decision: &Decision) -> SubsetHeader {
+        match decision.keep {
+            true => SubsetHeader::Keep,
+            false if decision.subset != self.default || self.write_default => SubsetHeader::Write,
+            false => SubsetHeader::Remove,
+        }
+    }
+
+    /// The value of `set-cookie` on the response, where the decision issues an id.
+    pub fn set_cookie(&self, decision: &Decision) -> Option<String> {
+        let id = std::str::from_utf8(decision.issue.as_ref()?).ok()?;
+        let Chooser::Sticky(Sticky { key: StickyKey::Cookie { name, ttl }, .. }) = &self.chooser else { return None };
+        let age = ttl.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
+        Some(format!("{name}={id}; Path=/{age}; HttpOnly; SameSite=Lax"))
+    }
+}
+
 impl Memory {
     /// Begins at a random place.
     pub fn new(seed: u64) -> Self {
@@ -55,7 +92,6 @@ impl Memory {
 
 /// Decides one request: an earlier hop's choice if trusted, then overrides, then weights.
 pub fn decide(split: &Split, memory: &mut Memory, header: &str, request: &mut impl Request) -> Decision {
-    let plain = |subset| Decision { subset, keep: false, issue: None };
     if split.trust_upstream
         && let Some(subset) = request.header(header).and_then(|value| split.index(&value))
     {
@@ -67,12 +103,12 @@ pub fn decide(split: &Split, memory: &mut Memory, header: &str, request: &mut im
             OverrideSource::Cookie(name) => request.cookie(name),
         };
         if value.is_some_and(|v| v == o.value) {
-            return plain(o.subset);
+            return Decision::plain(o.subset);
         }
     }
     match &split.chooser {
-        Chooser::Even => plain(memory.even.next(split)),
-        Chooser::Random => plain(split.at(memory.random())),
+        Chooser::Even => Decision::plain(memory.even.next(split)),
+        Chooser::Random => Decision::plain(split.at(memory.random())),
         Chooser::Sticky(sticky) => decide_sticky(split, sticky, memory, request),
     }
 }
@@ -84,13 +120,13 @@ fn decide_sticky(split: &Split, sticky: &Sticky, memory: &mut Memory, request: &
         StickyKey::SourceAddress => request.source_address().map(|source| key::address(&source).to_vec()),
     };
     if let Some(key) = key.filter(|k| !k.is_empty()) {
-        return Decision { subset: split.at(key::point(&key, sticky.seed)), keep: false, issue: None };
+        return Decision::plain(split.at(key::point(&key, sticky.seed)));
     }
     match sticky.key {
         StickyKey::Cookie { .. } => {
             let choice = memory.even.next_choice(split);
             Decision { subset: choice.subset, keep: false, issue: Some(key::issue(choice.point, sticky.seed)) }
         }
-        _ => Decision { subset: memory.even.next(split), keep: false, issue: None },
+        _ => Decision::plain(memory.even.next(split)),
     }
 }

@@ -12,8 +12,9 @@
 //! * [`sorted`]: a map that is small in code.
 //! * [`snapshot`]: everything a proxy knows, with its merge rule ("never backwards") and its bytes.
 //! * [`table`]: a snapshot made ready: splits by name and by host.
+//! * [`ready`]: the table in force behind one door, with what the door keeps of each split.
 //! * [`wire`]: what filter and controller say to each other. [`message`]: the same as bytes.
-//! * [`latency`] and [`counts`]: what came back, per subset.
+//! * [`latency`] and [`counts`]: what came back, per subset. [`ledger`]: counting it behind one door.
 //! * [`rollout`]: from observations and commands to the next step of a rollout.
 //! * [`judge`]: from what came back to a verdict on a step.
 //!
@@ -25,9 +26,11 @@ pub mod decide;
 pub mod judge;
 pub mod key;
 pub mod latency;
+pub mod ledger;
 pub mod message;
 pub mod name;
 pub mod pick;
+pub mod ready;
 pub mod rollout;
 pub mod snapshot;
 pub mod sorted;

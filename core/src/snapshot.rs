@@ -7,7 +7,8 @@ use crate::{
     codec::{self, Damaged},
     sorted::Sorted,
     spec::SplitSpec,
-    wire::{Cursor, SyncAnswer},
+    split::Split,
+    wire::{Ack, Cursor, SyncAnswer},
 };
 
 /// First number of the encoding, unlikely as the start of any text; an incompatible layout gets another.
@@ -72,6 +73,17 @@ impl Snapshot {
         changed
     }
 
+    /// The acks of these splits, as far as they are known.
+    pub fn acks<'a>(&self, names: impl Iterator<Item = &'a String>) -> Sorted<String, Ack> {
+        let mut acks = Sorted::default();
+        for name in names {
+            if let Some(entry) = self.entries.get(name) {
+                acks.insert(name.clone(), Ack(entry.generation(), entry.digest()));
+            }
+        }
+        acks
+    }
+
     /// Bytes for shared data.
     pub fn encode(&self) -> Vec<u8> {
         codec::message(LAYOUT, |to| {
@@ -111,5 +123,29 @@ impl Snapshot {
             snapshot.entries.insert(name, entry);
         }
         Ok(snapshot)
+    }
+}
+
+impl SyncAnswer {
+    /// Leaves out the splits that would not do, for one of those never replaces one that does. Returns which, and why.
+    pub fn refuse(&mut self) -> Vec<String> {
+        let mut refused = Vec::new();
+        self.splits.retain(|split| {
+            let why = match Split::try_from(split.clone()) {
+                Ok(_) if split.generation > 0 => return true,
+                // That is the fallback's.
+                Ok(_) => "generations begin at 1".to_owned(),
+                Err(why) => why.to_string(),
+            };
+            refused.push(format!("split {} generation {} is refused: {why}", split.name, split.generation));
+            false
+        });
+        refused
+    }
+
+    /// The splits it says anything of.
+    pub fn names(&self) -> Vec<String> {
+        let live = self.splits.iter().map(|s| &s.name);
+        live.chain(self.removed.iter().map(|r| &r.name)).cloned().collect()
     }
 }

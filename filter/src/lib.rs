@@ -11,7 +11,7 @@
 //! * [`lease`]: which VM of the process polls. [`poll`]: sync and publish. [`report`]: counts to the controller.
 //! * [`version`]: how workers see that there is something new.
 //! * [`request`]: the hot path.
-//! * [`ledger`] and [`slots`]: counting.
+//! * [`slots`]: the streams under observation.
 //! * [`shared`]: keys and values in shared data.
 
 #![cfg_attr(
@@ -33,7 +33,6 @@
 pub mod config;
 pub mod json;
 pub mod lease;
-pub mod ledger;
 pub mod slots;
 
 #[cfg(target_family = "wasm")]

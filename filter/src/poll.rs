@@ -13,8 +13,6 @@ use sluicegate_core::{
     message::MEDIA_TYPE,
     snapshot::Snapshot,
     sorted::Sorted,
-    spec::SplitSpec,
-    split::Split,
     wire::{Abilities, Ack, MAX_ANSWER, PROTOCOL, SYNC_PATH, SyncAnswer, SyncRequest},
 };
 
@@ -116,7 +114,7 @@ fn send(root: &mut Root, now: u64) {
             }
             root.poll.announced = Some(write);
         }
-        root.poll.acks = acks(&snapshot, snapshot.entries.keys());
+        root.poll.acks = snapshot.acks(snapshot.entries.keys());
     }
     let request = SyncRequest {
         sluicegate: PROTOCOL,
@@ -143,16 +141,6 @@ fn send(root: &mut Root, now: u64) {
     }
 }
 
-fn acks<'a>(snapshot: &Snapshot, names: impl Iterator<Item = &'a String>) -> Sorted<String, Ack> {
-    let mut acks = Sorted::default();
-    for name in names {
-        if let Some(entry) = snapshot.entries.get(name) {
-            acks.insert(name.clone(), Ack(entry.generation(), entry.digest()));
-        }
-    }
-    acks
-}
-
 fn failed(root: &mut Root, now: u64, why: &str) {
     root.poll.full = true;
     root.poll.not_before = now + RETRY_MS + host::random() % (2 * RETRY_MS);
@@ -173,18 +161,19 @@ pub(crate) fn answered(root: &mut Root, body_size: usize, common: &Common) {
         Ok(answer) => answer,
         Err(why) => return failed(root, now, &why),
     };
-    answer.splits.retain(is_usable);
+    for refused in answer.refuse() {
+        host::log(Level::Error, &format!("sluicegate: {refused}"));
+    }
     #[cfg(feature = "faults")]
     crate::fault::answer(&answer);
     root.poll.contact = now;
     root.poll.report_every = Some(answer.report.into());
     #[cfg(feature = "observe")]
     root.reporter.talks_to(answer.cursor.instance);
-    let touched: Vec<String> =
-        answer.splits.iter().map(|s| s.name.clone()).chain(answer.removed.iter().map(|r| r.name.clone())).collect();
+    let touched = answer.names();
     let news = match publish(root, answer) {
         Ok((snapshot, news)) => {
-            root.poll.acks = acks(&snapshot, touched.iter());
+            root.poll.acks = snapshot.acks(touched.iter());
             news
         }
         Err(Refused(status)) => return failed(root, now, &format!("shared data cannot be written (status {status})")),
@@ -209,18 +198,6 @@ fn read(body_size: usize) -> Result<SyncAnswer, String> {
     }
     let body = host::buffer(Buffer::CallResponseBody, body_size).unwrap_or_default();
     SyncAnswer::decode(&body).map_err(|why| format!("its answer is not a controller's: {why}"))
-}
-
-/// A split that would not do never replaces one that does. Generation 0 is the fallback's.
-fn is_usable(split: &SplitSpec) -> bool {
-    let why = match Split::try_from(split.clone()) {
-        Ok(_) if split.generation > 0 => return true,
-        Ok(_) => "generations begin at 1".to_owned(),
-        Err(why) => why.to_string(),
-    };
-    let SplitSpec { name, generation, .. } = split;
-    host::log(Level::Error, &format!("sluicegate: split {name} generation {generation} is refused: {why}"));
-    false
 }
 
 /// Merges an answer into the snapshot, then moves the version. Returns also whether it brought anything new.

@@ -6,7 +6,6 @@
 
 use crate::{
     host::{self, Map, Metric},
-    ledger::Totals,
     poll,
     root::Root,
     shared::{self, Keys},
@@ -14,7 +13,8 @@ use crate::{
 };
 use sluicegate_core::{
     counts::{Counts, OUTCOMES},
-    wire::{PROTOCOL, REPORT_ANSWER, REPORT_PATH, Report, Series},
+    ledger::{Told, Totals},
+    wire::{PROTOCOL, REPORT_ANSWER, REPORT_PATH, Report},
 };
 
 /// Milliseconds between two flushes of a VM.
@@ -32,17 +32,13 @@ pub(crate) struct Reporter {
     not_before: u64,
     /// Token of the report under way, with what it says.
     under_way: Option<(u32, Totals)>,
-    /// What the controller has confirmed.
-    confirmed: Totals,
-    /// Which controller process that is.
-    controller: u64,
+    told: Told,
 }
 
 impl Reporter {
     /// A controller has answered a poll. A new process knows nothing of what the last one confirmed.
     pub(crate) fn talks_to(&mut self, controller: u64) {
-        if std::mem::replace(&mut self.controller, controller) != controller {
-            self.confirmed = Totals::default();
+        if self.told.talks_to(controller) {
             self.under_way = None;
         }
     }
@@ -53,7 +49,7 @@ impl Reporter {
         let status = host::header(Map::CallResponse, ":status");
         let body = host::buffer(host::Buffer::CallResponseBody, 4_096).unwrap_or_default();
         if status.as_deref() == Some(b"200") && body.starts_with(REPORT_ANSWER) {
-            said.0.into_iter().for_each(|(key, counts)| self.confirmed.0.insert(key, counts));
+            self.told.confirm(said);
         }
     }
 }
@@ -108,21 +104,15 @@ pub(crate) fn send(root: &mut Root, now: u64) {
     if root.reporter.under_way.is_some() || now < root.reporter.not_before || every == 0 {
         return;
     }
-    let Some(mut totals) = host::shared(&root.keys.counts).and_then(|s| Totals::decode(&s.value).ok()) else { return };
-    totals.0.retain(|key, counts| root.reporter.confirmed.0.get(key) != Some(counts));
-    if totals.0.is_empty() {
+    let Some(totals) = host::shared(&root.keys.counts).and_then(|s| Totals::decode(&s.value).ok()) else { return };
+    let news = root.reporter.told.news(totals);
+    if news.0.is_empty() {
         return;
     }
-    let series = totals.0.iter().map(|(key, counts)| Series {
-        split: key.split.clone(),
-        subset: key.subset.clone(),
-        sample: key.sample,
-        counts: counts.clone(),
-    });
-    let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: series.collect() };
+    let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: news.series() };
     root.reporter.not_before = now + every;
     if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &report.encode(), TIMEOUT_MS)
     {
-        root.reporter.under_way = Some((token, totals));
+        root.reporter.under_way = Some((token, news));
     }
 }

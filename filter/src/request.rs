@@ -7,17 +7,13 @@
 use crate::slots::NO_SERIES;
 use crate::{
     host::{self, Map},
-    root::{Ready, Root},
+    root::Root,
     vm::{Common, Vm},
 };
 #[cfg(feature = "observe")]
+use sluicegate_core::{counts::Outcome, ledger::Sampler, spec::Protocol, split::Split};
 use sluicegate_core::{
-    counts::Outcome,
-    spec::{Protocol, StickyKey},
-    split::{Chooser, Split},
-};
-use sluicegate_core::{
-    decide::{Decision, Request, decide},
+    decide::{Decision, Request, SubsetHeader, decide},
     key,
 };
 
@@ -44,17 +40,6 @@ impl Request for Live {
     }
 }
 
-impl Ready {
-    /// Index of the split that decides this request.
-    fn split_for(&self) -> Option<usize> {
-        match self.single {
-            Some(index) => Some(index),
-            None if self.none => None,
-            None => self.table.by_authority(&host::header(Map::Request, ":authority")?),
-        }
-    }
-}
-
 /// The headers of a request are there.
 pub(crate) fn headers(vm: &mut Vm, stream: u32) {
     let Some((root, common)) = Vm::root_of(stream).and_then(|id| vm.root(id)) else { return };
@@ -70,20 +55,20 @@ pub(crate) fn headers(vm: &mut Vm, stream: u32) {
 /// Decides, writes and counts; `None` when no split applies.
 fn decided(root: &mut Root, common: &mut Common, stream: u32) -> Option<()> {
     let header = root.config.header.as_str();
-    let index = root.ready.split_for()?;
-    let split = root.ready.table.get(index)?;
-    let state = root.ready.states.get_mut(index)?;
+    let (split, state) = root.ready.split_for(|| host::header(Map::Request, ":authority"))?;
     let decision = match state.forced {
-        Some(subset) => Decision { subset, keep: false, issue: None },
+        Some(subset) => Decision::plain(subset),
         None => decide(split, &mut state.memory, header, &mut Live),
     };
     let subset = split.subsets.get(decision.subset)?;
     // The host refuses these only outside a request. Should it, the request goes by the default route.
-    if decision.keep {
-    } else if decision.subset != split.default || split.write_default {
-        let _ = host::replace_header(Map::Request, header, &subset.name);
-    } else if host::header(Map::Request, header).is_some() {
-        let _ = host::remove_header(Map::Request, header);
+    match split.subset_header(&decision) {
+        SubsetHeader::Keep => {}
+        SubsetHeader::Write => drop(host::replace_header(Map::Request, header, &subset.name)),
+        SubsetHeader::Remove if host::header(Map::Request, header).is_some() => {
+            let _ = host::remove_header(Map::Request, header);
+        }
+        SubsetHeader::Remove => {}
     }
     if root.config.access_log {
         let _ = host::set_property("subset", &subset.name);
@@ -103,14 +88,14 @@ fn observe(
     split: &Split,
     decision: &Decision,
     sample: u32,
-    (series, sampler): (u32, &mut crate::ledger::Sampler),
+    (series, sampler): (u32, &mut Sampler),
     common: &mut Common,
     stream: u32,
 ) {
     let Some(line) = common.ledger.get_mut(series) else { return };
     line.request();
     let sampled = sampler.next(sample);
-    let cookie = decision.issue.as_ref().and_then(|id| set_cookie(split, id));
+    let cookie = split.set_cookie(decision).map(String::into_boxed_str);
     if !sampled && cookie.is_none() {
         return;
     }
@@ -118,15 +103,6 @@ fn observe(
     if !common.slots.open(stream, series, host::now_nanos(), cookie) && sampled {
         line.unobserved();
     }
-}
-
-#[cfg(feature = "observe")]
-fn set_cookie(split: &Split, id: &[u8]) -> Option<Box<str>> {
-    let Chooser::Sticky(sticky) = &split.chooser else { return None };
-    let StickyKey::Cookie { name, ttl } = &sticky.key else { return None };
-    let id = std::str::from_utf8(id).ok()?;
-    let age = ttl.map_or_else(String::new, |seconds| format!("; Max-Age={seconds}"));
-    Some(format!("{name}={id}; Path=/{age}; HttpOnly; SameSite=Lax").into())
 }
 
 /// The headers of a response are there: a new sticky user gets the cookie.

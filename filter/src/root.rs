@@ -1,5 +1,7 @@
 //! One plugin configuration in one VM: what is picked from, and the tick.
 
+#[cfg(feature = "observe")]
+use crate::report::Reporter;
 use crate::{
     config::Config,
     host::{self, Level, Refused},
@@ -10,18 +12,8 @@ use crate::{
     vm::{Common, Vm},
 };
 #[cfg(feature = "observe")]
-use crate::{
-    ledger::{Key, Ledger, Sampler},
-    report::Reporter,
-};
-use sluicegate_core::{
-    decide::Memory,
-    key,
-    snapshot::Snapshot,
-    split::Split,
-    table::Table,
-    wire::{ProxyId, Subscription},
-};
+use sluicegate_core::ledger::{Key, Ledger, Sampler};
+use sluicegate_core::{decide::Memory, key, ready::Ready, snapshot::Snapshot, split::Split, wire::ProxyId};
 
 /// Milliseconds from configure to the first tick: workers start at about the same time, the main thread first.
 pub(crate) const FIRST_TICK_MS: u32 = 30;
@@ -44,18 +36,6 @@ pub(crate) struct SplitState {
     pub(crate) lines: Vec<(u32, Sampler)>,
 }
 
-/// The table in force in this VM, with what goes with each split.
-#[derive(Debug, Default)]
-pub(crate) struct Ready {
-    pub(crate) table: Table,
-    /// Parallel to the table's splits.
-    pub(crate) states: Vec<SplitState>,
-    /// The only split there is to choose from; `None`: by host.
-    pub(crate) single: Option<usize>,
-    /// No split at all applies.
-    pub(crate) none: bool,
-}
-
 /// One plugin configuration in one VM.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -65,7 +45,8 @@ pub(crate) struct Root {
     pub(crate) version: Version,
     /// The version `ready` was made of.
     seen: u64,
-    pub(crate) ready: Ready,
+    /// The table in force in this VM.
+    pub(crate) ready: Ready<SplitState>,
     pub(crate) proxy: ProxyId,
     /// Bearer token, with its scheme.
     pub(crate) authorization: Option<String>,
@@ -157,45 +138,22 @@ impl Root {
     }
 
     fn load(&mut self, snapshot: Option<Snapshot>, common: &mut Common) {
-        let known = snapshot.is_some();
         let lost = snapshot.as_ref().is_some_and(|s| s.lost);
-        let (mut table, refused) = Table::build(snapshot.unwrap_or_default());
+        let plugin = self.keys.plugin;
+        let state = |split: &Split, before: Option<SplitState>| match before {
+            Some(state) => changed(split, state, plugin, common),
+            None => fresh(split, plugin, common),
+        };
+        let Config { subscription, fallback, .. } = &self.config;
+        let (ready, refused) = std::mem::take(&mut self.ready).next(snapshot, subscription, fallback.as_ref(), state);
+        self.ready = ready;
         for (name, why) in refused {
             host::log(Level::Error, &format!("sluicegate: split {name} from the controller is refused: {why}"));
         }
-        let mut single = None;
-        if let Subscription::Split(name) = &self.config.subscription {
-            single = table.by_name(name);
-        }
-        if single.is_none()
-            && (!known || matches!(self.config.subscription, Subscription::Split(_)))
-            && let Some(fallback) = &self.config.fallback
-        {
-            single = Some(table.splits().len());
-            table.insert(fallback.clone());
-        }
-        let before = std::mem::take(&mut self.ready);
-        let mut states: Vec<_> = before.states.into_iter().map(Some).collect();
-        let mut known_state = |name: &str| {
-            let index = before.table.by_name(name)?;
-            Some((before.table.get(index)?.generation, states.get_mut(index)?.take()?))
-        };
         let revert = self.config.revert.as_ref().filter(|_| lost);
-        let states = table
-            .splits()
-            .iter()
-            .map(|split| {
-                let mut state = match known_state(&split.name) {
-                    Some((generation, state)) if generation == split.generation => state,
-                    Some((_, state)) => changed(split, state, self.keys.plugin, common),
-                    None => fresh(split, self.keys.plugin, common),
-                };
-                state.forced = revert.and_then(|r| split.index(r.subset.as_bytes()));
-                state
-            })
-            .collect();
-        let none = single.is_none() && matches!(self.config.subscription, Subscription::Split(_));
-        self.ready = Ready { table, states, single, none };
+        for (split, state) in self.ready.iter_mut() {
+            state.forced = revert.and_then(|r| split.index(r.subset.as_bytes()));
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The state of one VM. Envoy runs a VM on one thread, so it is a plain cell.
 
+#[cfg(feature = "observe")]
+use crate::slots::Slots;
 use crate::{
     host::{self, Metric},
     root::Root,
 };
 #[cfg(feature = "observe")]
-use crate::{ledger::Ledger, slots::Slots};
+use sluicegate_core::ledger::Ledger;
 use sluicegate_core::sorted::Sorted;
 use std::cell::{Cell, RefCell};
 

@@ -241,7 +241,7 @@ pub fn split_yaml(name: &str, subsets: &[(&str, u64)], extra: &str) -> String {
     )
 }
 
-fn address(line: &str, field: &str) -> Result<SocketAddr> {
+pub(crate) fn address(line: &str, field: &str) -> Result<SocketAddr> {
     let after = line.split(field).nth(1).unwrap_or_default();
     let text: String =
         after.chars().skip_while(|c| *c == '"').take_while(|c| c.is_ascii_hexdigit() || ".:[]".contains(*c)).collect();

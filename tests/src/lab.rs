@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::client::{self, Response};
 use crate::envoy::{Envoy, Options};
 use crate::envoy_config::{CONTROLLER_CLUSTER, Listener, Wasm, cluster};
+use crate::ext_proc::{self, ExtProc};
 use crate::load::{Limits, Load, Tally};
 use crate::paths;
 use crate::upstream::Upstreams;
@@ -17,9 +18,22 @@ pub const WEB: &str = "web";
 /// The pods, named by subset.
 pub const PODS: [&str; 3] = ["v1", "v2", "v3"];
 
+/// Who decides in front of the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The filter, in Envoy.
+    Wasm,
+    /// `sluicegate ext-proc`, beside it.
+    ExtProc,
+}
+
 /// Pods and an Envoy; the controller is whatever listens at the address given.
 #[derive(Debug)]
 pub struct Lab {
+    /// The HTTP filter in front of the pods.
+    pub filter: Value,
+    /// The service behind that filter, if it is one.
+    pub ext_proc: Option<ExtProc>,
     /// One pod per subset v1, v2, v3.
     pub pods: Upstreams,
     /// The Envoy.
@@ -41,10 +55,27 @@ pub fn plugin(extra: Value) -> Result<Wasm> {
     Ok(Wasm::new(&paths::wasm("sluicegate.wasm")?, config))
 }
 
+/// The HTTP filter of a door with more fields in its configuration, and the service behind it, if it is one.
+///
+/// # Errors
+/// When `make wasm` has not been run, or the service does not start.
+pub fn open(door: Door, controller: SocketAddr, extra: Value) -> Result<(Value, Option<ExtProc>)> {
+    match door {
+        Door::Wasm => Ok((plugin(extra)?.filter(), None)),
+        Door::ExtProc => Ok((ext_proc::filter(), Some(ExtProc::start(controller, &extra)?))),
+    }
+}
+
 /// A listener with this filter in front of v1 (default), v2 and v3.
 #[must_use]
 pub fn listener(name: &str, wasm: &Wasm) -> Listener {
-    Listener::new(name, "v1").subset("v2", "v2").subset("v3", "v3").filter(wasm.filter())
+    listener_with(name, wasm.filter())
+}
+
+/// The same with any filter.
+#[must_use]
+pub fn listener_with(name: &str, filter: Value) -> Listener {
+    Listener::new(name, "v1").subset("v2", "v2").subset("v3", "v3").filter(filter)
 }
 
 /// Options of an Envoy with these listeners and a controller at this address.
@@ -69,9 +100,24 @@ impl Lab {
     /// # Errors
     /// When Envoy does not start.
     pub fn with(controller: SocketAddr, workers: usize, wasm: &Wasm) -> Result<Self> {
+        Self::launch(wasm.filter(), None, controller, workers)
+    }
+
+    /// So many workers, and this door with more fields in its configuration.
+    ///
+    /// # Errors
+    /// When Envoy or the service does not start.
+    pub fn at(door: Door, controller: SocketAddr, workers: usize, extra: Value) -> Result<Self> {
+        let (filter, service) = open(door, controller, extra)?;
+        Self::launch(filter, service, controller, workers)
+    }
+
+    fn launch(filter: Value, ext_proc: Option<ExtProc>, controller: SocketAddr, workers: usize) -> Result<Self> {
         let pods = Upstreams::start(&PODS)?;
-        let envoy = Envoy::start(options(&pods, vec![listener(WEB, wasm)], controller, workers))?;
-        Ok(Self { pods, envoy })
+        let mut options = options(&pods, vec![listener_with(WEB, filter.clone())], controller, workers);
+        options.clusters.extend(ext_proc.as_ref().map(ExtProc::cluster));
+        let envoy = Envoy::start(options)?;
+        Ok(Self { filter, ext_proc, pods, envoy })
     }
 
     /// Where requests go.

@@ -9,12 +9,13 @@
 //! * [`envoy_config`]: the configuration of an Envoy, as values.
 //! * [`envoy`]: an Envoy process: start, update, ask its admin port, hot restart, CPU time.
 //! * [`controller`]: the real `sluicegate serve` and its CLI.
+//! * [`ext_proc`]: the real `sluicegate ext-proc`, and the filter that calls it.
 //! * [`prometheus`]: a real Prometheus that scrapes what a test names.
 //! * [`kube`]: a real Kubernetes control plane, with a stub in place of the nodes; `kubectl`, and its HTTP API.
 //! * [`fault_controller`]: stands in for the controller where a test needs it to misbehave. For faults only.
 //! * [`brain`]: a controller in a few lines that tells the filter exactly what a test wants. [`books`]: what the reports
 //!   it got add up to.
-//! * [`lab`]: pods, Envoy with the filter, a controller: the usual set-up.
+//! * [`lab`]: pods, Envoy with one of the two doors (the filter, ext-proc), a controller: the usual set-up.
 //! * [`pods`]: pods as processes, started by the command of a rollout; [`rollout_lab`]: the set-up around them.
 //! * [`kube_lab`]: the same on the Kubernetes control plane: pods of Deployments, which Envoy finds by EndpointSlices.
 //! * [`kube_size`]: many splits and rollouts at once, and what the controller asks of the API server for them.
@@ -30,6 +31,7 @@ pub mod client;
 pub mod controller;
 pub mod envoy;
 pub mod envoy_config;
+pub mod ext_proc;
 pub mod fault_controller;
 pub mod http1;
 pub mod kube;

@@ -66,13 +66,18 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "write a number with a unit, such as 500ms, 2s or 5m".to_owned())
 }
 
-/// Runs the controller until it is told to stop.
-pub(crate) fn run(serve: Serve) -> Result<()> {
+/// From here on what happens is told on standard error.
+pub(crate) fn begin_log() {
     // Every failed call is told by us, with what it was for.
     let filter = EnvFilter::try_from_env("SLUICEGATE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,kube_client=off,kube_runtime=off"));
     let ansi = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(ansi).init();
+}
+
+/// Runs the controller until it is told to stop.
+pub(crate) fn run(serve: Serve) -> Result<()> {
+    begin_log();
     let config = Config {
         source: match serve.dir {
             Some(dir) => Source::Folder { dir, state: serve.state },

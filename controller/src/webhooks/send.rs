@@ -142,7 +142,8 @@ fn failed(why: &ureq::Error) -> Tried {
     }
 }
 
-fn roots(pem: &[u8]) -> Result<RootCerts, String> {
+/// The certificates of a PEM file, as those to trust.
+pub fn roots(pem: &[u8]) -> Result<RootCerts, String> {
     let mut found: Vec<Certificate<'static>> = Vec::new();
     for item in parse_pem(pem) {
         if let PemItem::Certificate(certificate) = item.map_err(|why| why.to_string())? {

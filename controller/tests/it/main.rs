@@ -5,6 +5,7 @@ mod cli;
 mod driven;
 mod edit;
 mod examples;
+mod ext_proc;
 mod hub;
 mod hub_laws;
 mod judge;

@@ -3,24 +3,33 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use sluicegate_tests::ack_loop::{AckLoop, Outcome, Plan};
 use sluicegate_tests::envoy::{Envoy, Options};
 use sluicegate_tests::envoy_config::{Listener, Wasm};
-use sluicegate_tests::lab::{self, WEB};
+use sluicegate_tests::ext_proc::ExtProc;
+use sluicegate_tests::lab::{self, Door, WEB};
 use sluicegate_tests::paths;
 use sluicegate_tests::upstream::Upstreams;
+
+at_both_doors! {
+    after_the_ack_of_a_generation_no_worker_answers_by_an_older_one,
+}
 
 const WORKERS: usize = 4;
 /// With this many connections a worker without one would be a miracle: below 1 in 100,000.
 const PLAN: Plan = Plan { changes: 500, pause: Duration::from_millis(15), busy: 24, waiting: 24 };
 
 /// Runs the plan against an Envoy with this filter and these further settings, and sees to it that all took part.
-fn run(plan: &Plan, wasm: &Wasm, extra: serde_json::Value) -> Result<Outcome> {
+fn run(plan: &Plan, wasm: &Wasm, extra: Value) -> Result<Outcome> {
+    run_at(plan, AckLoop::bind()?, wasm.filter(), None, extra)
+}
+
+fn run_at(plan: &Plan, acks: AckLoop, filter: Value, service: Option<ExtProc>, extra: Value) -> Result<Outcome> {
     let pods = Upstreams::start(&lab::PODS)?;
-    let acks = AckLoop::bind()?;
-    let listener = Listener::new(WEB, "v1").filter(wasm.filter());
-    let options = Options { extra, ..lab::options(&pods, vec![listener], acks.addr(), WORKERS) };
+    let listener = Listener::new(WEB, "v1").filter(filter);
+    let mut options = Options { extra, ..lab::options(&pods, vec![listener], acks.addr(), WORKERS) };
+    options.clusters.extend(service.as_ref().map(ExtProc::cluster));
     let envoy = Envoy::start(options)?;
     let outcome = acks.run(envoy.listener(WEB)?, plan)?;
     println!(
@@ -35,9 +44,10 @@ fn run(plan: &Plan, wasm: &Wasm, extra: serde_json::Value) -> Result<Outcome> {
     Ok(outcome)
 }
 
-#[test]
-fn after_the_ack_of_a_generation_no_worker_answers_by_an_older_one() -> Result<()> {
-    let outcome = run(&PLAN, &lab::plugin(json!({}))?, json!({}))?;
+fn after_the_ack_of_a_generation_no_worker_answers_by_an_older_one(door: Door) -> Result<()> {
+    let acks = AckLoop::bind()?;
+    let (filter, service) = lab::open(door, acks.addr(), json!({}))?;
+    let outcome = run_at(&PLAN, acks, filter, service, json!({}))?;
     ensure!(outcome.violations == 0, "{outcome:?}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use sluicegate_core::spec::SplitSpec;
 use sluicegate_tests::brain::{Brain, split};
 use sluicegate_tests::client::{Client, Response};
 use sluicegate_tests::http1;
-use sluicegate_tests::lab::{Lab, plugin};
+use sluicegate_tests::lab::{Door, Lab};
 use sluicegate_tests::load::{Limits, Load};
 
 mod chance;
@@ -17,6 +17,10 @@ mod hosts;
 mod overrides;
 mod sticky;
 
+at_both_doors! {
+    the_default_subset_goes_without_header_and_the_others_with_it,
+}
+
 struct Gate {
     brain: Brain,
     lab: Lab,
@@ -24,9 +28,9 @@ struct Gate {
 }
 
 impl Gate {
-    fn open(workers: usize, extra: Value) -> Result<Self> {
+    fn open(door: Door, workers: usize, extra: Value) -> Result<Self> {
         let brain = Brain::start()?;
-        let lab = Lab::with(brain.door.addr(), workers, &plugin(extra)?)?;
+        let lab = Lab::at(door, brain.door.addr(), workers, extra)?;
         let web = lab.web()?;
         Ok(Self { brain, lab, web })
     }
@@ -58,9 +62,8 @@ fn pod(answer: &Response) -> String {
     answer.header("x-pod").unwrap_or_default()
 }
 
-#[test]
-fn the_default_subset_goes_without_header_and_the_others_with_it() -> Result<()> {
-    let gate = Gate::open(1, json!({}))?;
+fn the_default_subset_goes_without_header_and_the_others_with_it(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 1, json!({}))?;
     let mut client = Client::connect(gate.web)?;
     for (generation, weights, subset, pod) in [(1, [1, 0, 0], None, "v1"), (2, [0, 1, 0], Some("v2"), "v2")] {
         let subsets = [("v1", weights[0]), ("v2", weights[1]), ("v3", weights[2])];

@@ -9,10 +9,17 @@ use sluicegate_core::spec::SplitSpec;
 use sluicegate_core::wire::{Ack, Cursor, Removed};
 use sluicegate_tests::brain::{Brain, Polled, answer, split};
 use sluicegate_tests::envoy::{Envoy, Options};
-use sluicegate_tests::lab::{self, Lab, WEB};
+use sluicegate_tests::lab::{self, Door, Lab, WEB};
 use sluicegate_tests::poll;
 use sluicegate_tests::steady::Steady;
 use sluicegate_tests::upstream::Upstreams;
+
+at_both_doors! {
+    a_stale_delta_changes_nothing_and_the_ack_names_what_runs,
+    a_second_controller_with_an_older_folder_takes_nobody_back,
+    a_restarted_controller_takes_nobody_back_even_if_it_forgot_the_last_change,
+    a_deleted_split_is_not_brought_back_by_what_was_said_before,
+}
 
 /// A generation that sends everything to one pod.
 fn all_to(pod: &str, generation: u64) -> SplitSpec {
@@ -28,9 +35,9 @@ fn acks(polled: &Polled, split: &SplitSpec) -> Result<()> {
 }
 
 /// A proxy that runs generation 5, with a load beside, and its poll.
-fn at_generation_five() -> Result<(Brain, Lab, Steady, Polled)> {
+fn at_generation_five(door: Door) -> Result<(Brain, Lab, Steady, Polled)> {
     let brain = Brain::start()?;
-    let lab = Lab::start(brain.door.addr())?;
+    let lab = Lab::at(door, brain.door.addr(), 2, json!({}))?;
     brain.publish_and_wait(all_to("v2", 5))?;
     let steady = Steady::start(lab.web()?, 200.0)?;
     let held = brain.wait_held("for the next change", |polled| polled.acked("backend") == Some(5))?;
@@ -47,9 +54,8 @@ fn goes_on(brain: &Brain, lab: &Lab, pod: &str) -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_stale_delta_changes_nothing_and_the_ack_names_what_runs() -> Result<()> {
-    let (brain, lab, steady, held) = at_generation_five()?;
+fn a_stale_delta_changes_nothing_and_the_ack_names_what_runs(door: Door) -> Result<()> {
+    let (brain, lab, steady, held) = at_generation_five(door)?;
     let began = Instant::now();
     let next = brain.answer_and_wait(&held, answer(1, &[all_to("v1", 4)]))?;
     acks(&next, &all_to("v2", 5))?;
@@ -59,9 +65,8 @@ fn a_stale_delta_changes_nothing_and_the_ack_names_what_runs() -> Result<()> {
     goes_on(&brain, &lab, "v2")
 }
 
-#[test]
-fn a_second_controller_with_an_older_folder_takes_nobody_back() -> Result<()> {
-    let (brain, lab, steady, held) = at_generation_five()?;
+fn a_second_controller_with_an_older_folder_takes_nobody_back(door: Door) -> Result<()> {
+    let (brain, lab, steady, held) = at_generation_five(door)?;
     let began = Instant::now();
     let mut older = answer(0, &[all_to("v1", 3)]);
     older.cursor = Cursor { instance: 0x01de, seq: 9 };
@@ -78,9 +83,8 @@ fn a_second_controller_with_an_older_folder_takes_nobody_back() -> Result<()> {
     goes_on(&brain, &lab, "v2")
 }
 
-#[test]
-fn a_restarted_controller_takes_nobody_back_even_if_it_forgot_the_last_change() -> Result<()> {
-    let (brain, lab, steady, _) = at_generation_five()?;
+fn a_restarted_controller_takes_nobody_back_even_if_it_forgot_the_last_change(door: Door) -> Result<()> {
+    let (brain, lab, steady, _) = at_generation_five(door)?;
     let began = Instant::now();
     for (instance, knows) in [(0x2e57, all_to("v2", 5)), (0xf026, all_to("v1", 4))] {
         brain.replace(instance, vec![knows]);
@@ -93,9 +97,8 @@ fn a_restarted_controller_takes_nobody_back_even_if_it_forgot_the_last_change() 
     goes_on(&brain, &lab, "v2")
 }
 
-#[test]
-fn a_deleted_split_is_not_brought_back_by_what_was_said_before() -> Result<()> {
-    let (brain, lab, steady, held) = at_generation_five()?;
+fn a_deleted_split_is_not_brought_back_by_what_was_said_before(door: Door) -> Result<()> {
+    let (brain, lab, steady, held) = at_generation_five(door)?;
     let mut deletion = answer(1, &[]);
     deletion.removed = vec![Removed { name: "default/backend".into(), generation: 6 }];
     let next = brain.answer_and_wait(&held, deletion)?;
@@ -118,7 +121,8 @@ fn the_answers_of_two_polls_may_come_in_any_order() -> Result<()> {
         |authority: &str| lab::plugin(json!({ "controller": { "cluster": "sluicegate", "authority": authority } }));
     let listeners = vec![lab::listener(WEB, &plugin("first")?)];
     let options = Options { drain_s: 15, ..lab::options(&pods, listeners, brain.door.addr(), 2) };
-    let mut lab = Lab { pods, envoy: Envoy::start(options)? };
+    let envoy = Envoy::start(options)?;
+    let mut lab = Lab { filter: plugin("first")?.filter(), ext_proc: None, pods, envoy };
     brain.publish_and_wait(all_to("v2", 5))?;
     let first = brain.wait_held("of the first configuration", |polled| polled.acked("backend") == Some(5))?;
 

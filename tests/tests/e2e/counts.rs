@@ -10,17 +10,22 @@ use sluicegate_core::wire::REPORT_PATH;
 use sluicegate_tests::brain::{Brain, split};
 use sluicegate_tests::envoy::Envoy;
 use sluicegate_tests::fault_controller::Reply;
-use sluicegate_tests::lab::{Lab, WEB, listener, options, plugin};
+use sluicegate_tests::lab::{Door, Lab, WEB, listener, options, plugin};
 use sluicegate_tests::load::{Limits, Load};
 use std::time::Duration;
 
 mod failures;
 mod grpc;
 
-#[test]
-fn every_request_is_counted_and_the_large_subset_is_observed_by_sample() -> Result<()> {
+at_both_doors! {
+    every_request_is_counted_and_the_large_subset_is_observed_by_sample,
+    statuses_and_latencies_are_right_to_the_bucket,
+    a_report_that_fails_is_sent_again_and_nothing_counts_twice,
+}
+
+fn every_request_is_counted_and_the_large_subset_is_observed_by_sample(door: Door) -> Result<()> {
     let brain = Brain::start()?;
-    let lab = Lab::start(brain.door.addr())?;
+    let lab = Lab::at(door, brain.door.addr(), 2, json!({}))?;
     brain.publish_and_wait(split("backend", 1, &[("v1", 90), ("v2", 5), ("v3", 5)]))?;
     let tally = lab.load(12_345, 8, "")?;
     ensure!(tally.answers() == 12_345 && tally.failures() == 0, "{tally:?}");
@@ -38,10 +43,9 @@ fn every_request_is_counted_and_the_large_subset_is_observed_by_sample() -> Resu
     Ok(())
 }
 
-#[test]
-fn statuses_and_latencies_are_right_to_the_bucket() -> Result<()> {
+fn statuses_and_latencies_are_right_to_the_bucket(door: Door) -> Result<()> {
     let brain = Brain::start()?;
-    let lab = Lab::start(brain.door.addr())?;
+    let lab = Lab::at(door, brain.door.addr(), 2, json!({}))?;
     brain.publish_and_wait(split("backend", 1, &[("v1", 1), ("v2", 1)]))?;
     let mut sent: BTreeMap<&str, u64> = BTreeMap::new();
     for (status, outcome) in [(200, "2xx"), (201, "2xx"), (302, "3xx"), (404, "4xx"), (500, "5xx"), (503, "5xx")] {
@@ -86,10 +90,9 @@ fn statuses_and_latencies_are_right_to_the_bucket() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_report_that_fails_is_sent_again_and_nothing_counts_twice() -> Result<()> {
+fn a_report_that_fails_is_sent_again_and_nothing_counts_twice(door: Door) -> Result<()> {
     let brain = Brain::start()?;
-    let lab = Lab::start(brain.door.addr())?;
+    let lab = Lab::at(door, brain.door.addr(), 2, json!({}))?;
     brain.publish_and_wait(split("backend", 1, &[("v1", 1), ("v2", 1)]))?;
     brain.fault(|asked| {
         let replies =

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use serde_json::json;
 use sluicegate_tests::controller::Controller;
+use sluicegate_tests::ext_proc::ExtProc;
 use sluicegate_tests::load::{Limits, Load, Tally};
 use sluicegate_tests::process::Process;
 use sluicegate_tests::upstream::Upstreams;
@@ -15,6 +17,7 @@ use sluicegate_tests::{client, paths, poll, ports};
 use tempfile::TempDir;
 
 const FILE: &str = "envoy/envoy.yaml";
+const EXT_PROC: &str = "envoy/ext-proc.yaml";
 
 /// An Envoy with that file, the pods it names, and a controller on a copy of envoy/splits.
 struct ByHand {
@@ -28,19 +31,24 @@ struct ByHand {
 impl ByHand {
     /// `controller`: where it is; `edit`: what the person changed in the file.
     fn start(controller: SocketAddr, edit: impl Fn(&str) -> String) -> Result<Self> {
+        Self::start_file(FILE, (7070, controller), edit)
+    }
+
+    /// `file`: which; `service`: the port that the file names for who decides, and where that is here.
+    fn start_file(file: &str, service: (u16, SocketAddr), edit: impl Fn(&str) -> String) -> Result<Self> {
         let pods = Upstreams::start(&["v1", "v2", "v3"])?;
         let (web, admin) = (at(ports::free()?), at(ports::free()?));
-        let mut text = edit(&fs::read_to_string(paths::repo().join(FILE))?);
+        let mut text = edit(&fs::read_to_string(paths::repo().join(file))?);
         for (port, to) in [
             (10_000, web),
             (9901, admin),
             (9001, pods.addr("v1")),
             (9002, pods.addr("v2")),
             (9003, pods.addr("v3")),
-            (7070, controller),
+            service,
         ] {
             let old = format!("port_value: {port} }}");
-            ensure!(text.matches(&old).count() == 1, "{FILE} does not name port {port} once");
+            ensure!(text.matches(&old).count() == 1, "{file} does not name port {port} once");
             text = text.replace(&old, &format!("port_value: {} }}", to.port()));
         }
         let dir = paths::scratch("by-hand")?;
@@ -97,9 +105,11 @@ fn acked(controller: &Controller) -> Result<()> {
 }
 
 #[test]
-fn envoys_own_check_accepts_the_file_as_it_is() -> Result<()> {
-    let check = envoy(Path::new(FILE))?.args(["--mode", "validate", "--log-level", "warning"]).output()?;
-    ensure!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+fn envoys_own_check_accepts_the_files_as_they_are() -> Result<()> {
+    for file in [FILE, EXT_PROC] {
+        let check = envoy(Path::new(file))?.args(["--mode", "validate", "--log-level", "warning"]).output()?;
+        ensure!(check.status.success(), "{file}: {}", String::from_utf8_lossy(&check.stderr));
+    }
 
     // It does look: a field that does not exist is refused.
     let dir = paths::scratch("check")?;
@@ -123,6 +133,21 @@ fn the_file_splits_by_the_folder_beside_it() -> Result<()> {
     let tally = by_hand.load(1_000, "x-sluicegate-subset: v2\r\n")?;
     ensure!(tally.pods["v2"].abs_diff(250) <= 6 && tally.pods["v3"].abs_diff(500) <= 6, "{:?}", tally.pods);
     ensure!(tally.subset("v2") == tally.pods["v2"] && tally.subset("") == tally.pods["v1"], "{:?}", tally.subsets);
+    Ok(())
+}
+
+#[test]
+fn the_file_for_ext_proc_splits_and_without_ext_proc_everybody_goes_to_the_default_subset() -> Result<()> {
+    let controller = controller()?;
+    let mut service = ExtProc::start(controller.proxy, &json!({}))?;
+    let by_hand = ByHand::start_file(EXT_PROC, (7073, service.addr), str::to_owned)?;
+    acked(&controller)?;
+    // Whatever subset a client asks for.
+    let tally = by_hand.load(1_000, "x-sluicegate-subset: v3\r\n")?;
+    ensure!(tally.pods["v2"].abs_diff(100) <= 2 && !tally.pods.contains_key("v3"), "{:?}", tally.pods);
+    service.stop()?;
+    let tally = by_hand.load(200, "x-sluicegate-subset: v2\r\n")?;
+    ensure!(tally.pods["v1"] == 200, "{:?}", tally.pods);
     Ok(())
 }
 

@@ -1,6 +1,25 @@
 //! The end-to-end tests: one binary, one module per topic, everything on a real Envoy.
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
+/// Makes two tests of each function: at the filter, and at ext-proc.
+macro_rules! at_both_doors {
+    ($($case:ident),* $(,)?) => {
+        mod wasm {
+            $(#[test]
+            fn $case() -> anyhow::Result<()> {
+                super::$case(sluicegate_tests::lab::Door::Wasm)
+            })*
+        }
+
+        mod ext_proc {
+            $(#[test]
+            fn $case() -> anyhow::Result<()> {
+                super::$case(sluicegate_tests::lab::Door::ExtProc)
+            })*
+        }
+    };
+}
+
 mod ack;
 mod assignment;
 mod backwards;
@@ -11,6 +30,7 @@ mod config;
 mod counts;
 mod crds;
 mod envoy_yaml;
+mod ext_proc;
 mod harness;
 mod hostile;
 mod kube;

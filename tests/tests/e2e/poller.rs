@@ -45,7 +45,7 @@ fn start(wasm: &Wasm, workers: usize, drain_s: u32) -> Result<(Brain, Lab)> {
     let pods = Upstreams::start(&lab::PODS)?;
     let listeners = vec![lab::listener(WEB, wasm)];
     let options = Options { drain_s, ..lab::options(&pods, listeners, brain.door.addr(), workers) };
-    Ok((brain, Lab { pods, envoy: Envoy::start(options)? }))
+    Ok((brain, Lab { filter: wasm.filter(), ext_proc: None, pods, envoy: Envoy::start(options)? }))
 }
 
 /// Sends everything to v2, has every worker see a request, and returns the poll of the main thread, which takes over

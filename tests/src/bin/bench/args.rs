@@ -15,17 +15,20 @@ pub(crate) enum Part {
     Flat,
     /// What a weight change takes.
     Propagation,
+    /// The doors side by side, latency too; only when named.
+    ExtProc,
 }
 
-const ALL: [(&str, Part); 5] = [
+const ALL: [(&str, Part); 6] = [
     ("loading", Part::Loading),
     ("hotpath", Part::Hotpath),
     ("workers", Part::Workers),
     ("flat", Part::Flat),
     ("propagation", Part::Propagation),
+    ("extproc", Part::ExtProc),
 ];
 
-const USAGE: &str = "usage: bench [loading] [hotpath] [workers] [flat] [propagation] [--starts 8] [--rounds 30] [--slice 500] [--only NAME]... [--also FILE.wasm]... [--changes 200]";
+const USAGE: &str = "usage: bench [loading] [hotpath] [workers] [flat] [propagation] [extproc] [--starts 8] [--rounds 30] [--slice 500] [--only NAME]... [--also FILE.wasm]... [--changes 200]";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
@@ -72,7 +75,7 @@ impl Args {
             }
         }
         if args.parts.is_empty() {
-            args.parts = ALL.iter().map(|(_, part)| *part).collect();
+            args.parts = ALL.iter().map(|(_, part)| *part).filter(|part| *part != Part::ExtProc).collect();
         }
         Ok(args)
     }

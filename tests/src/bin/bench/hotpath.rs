@@ -16,7 +16,7 @@ use crate::samples::Samples;
 use crate::variants::{NONE, Variant, also};
 use crate::{Variants, table};
 
-const CONNECTIONS: usize = 16;
+pub(crate) const CONNECTIONS: usize = 16;
 /// A round in which other processes used so much of the machine is measured again …
 const DISTURBED: f64 = 0.05;
 /// … up to so many times as many rounds as asked for; then it counts as it is.
@@ -126,7 +126,7 @@ fn one_start(args: &Args, workers: usize, rig: &Rig, variants: Vec<Variant>, int
 }
 
 /// Until the code is hot and, for a splitting variant, the weights are there.
-fn warm_up(load: &mut Load, one: &Variant, slice: u64) -> Result<()> {
+pub(crate) fn warm_up(load: &mut Load, one: &Variant, slice: u64) -> Result<()> {
     poll::until(&format!("'{}' to split", one.name), poll::LONG, || {
         let tally = load.run(&Limits::count(slice)).map_err(|error| format!("{error:#}"))?;
         let small = tally.pods.get("canary").copied().unwrap_or(0);
@@ -136,7 +136,7 @@ fn warm_up(load: &mut Load, one: &Variant, slice: u64) -> Result<()> {
 }
 
 /// A variant that does not do its work would be cheap.
-fn check_split(one: &Variant, total: &Tally) -> Result<()> {
+pub(crate) fn check_split(one: &Variant, total: &Tally) -> Result<()> {
     let Some(splits) = one.splits else { return Ok(()) };
     for (subset, weight) in WEIGHTS {
         let share = total.pods.get(subset).copied().unwrap_or(0) as f64 * 100.0 / total.answers().max(1) as f64;
@@ -147,7 +147,7 @@ fn check_split(one: &Variant, total: &Tally) -> Result<()> {
 }
 
 /// Requests as a browser's, each of another user; the same for all variants.
-fn requests(hosts: usize) -> Write {
+pub(crate) fn requests(hosts: usize) -> Write {
     let heads: Vec<Vec<u8>> = (0..hosts)
         .map(|n| {
             format!(

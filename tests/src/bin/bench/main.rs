@@ -6,6 +6,7 @@
 
 mod args;
 mod delta;
+mod ext_proc;
 mod hotpath;
 mod loading;
 mod machine;
@@ -32,6 +33,7 @@ fn main() -> Result<()> {
                 hotpath::run(&args, 1, &variants::flat)?;
                 delta::run()?;
             }
+            Part::ExtProc => ext_proc::run(&args)?,
             Part::Propagation => propagation::run(&args)?,
         }
     }

@@ -90,7 +90,7 @@ fn rivals() -> Vec<Variant> {
 }
 
 /// A listener without a filter, but with the route table that a splitting filter needs.
-fn plain(name: &'static str) -> Variant {
+pub(crate) fn plain(name: &'static str) -> Variant {
     let listener = Listener::new(name, "main").subset("canary", "canary").subset("baseline", "baseline");
     Variant { name, listener, none: NONE, splits: Some(false), hosts: 1 }
 }

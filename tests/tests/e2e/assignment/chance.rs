@@ -4,12 +4,16 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use sluicegate_core::spec::{Assignment, SplitSpec};
 use sluicegate_tests::brain::split;
+use sluicegate_tests::lab::Door;
 
 use super::Gate;
 
-#[test]
-fn random_draws_follow_the_weights_and_no_pattern() -> Result<()> {
-    let gate = Gate::open(1, json!({}))?;
+at_both_doors! {
+    random_draws_follow_the_weights_and_no_pattern,
+}
+
+fn random_draws_follow_the_weights_and_no_pattern(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 1, json!({}))?;
     gate.publish(SplitSpec { assignment: Assignment::Random, ..split("backend", 1, &[("v1", 80), ("v2", 20)]) })?;
     let n = 5_000_u32;
     let drawn: Vec<bool> = gate.sequence(n.into(), "")?.iter().map(|subset| subset == "v2").collect();

@@ -3,15 +3,21 @@
 use anyhow::{Result, ensure};
 use serde_json::json;
 use sluicegate_tests::brain::split;
+use sluicegate_tests::lab::Door;
 
 use super::Gate;
+
+at_both_doors! {
+    any_hundred_requests_in_a_row_are_split_90_to_10,
+    each_of_four_workers_is_even_by_itself_and_so_is_their_sum,
+    weights_of_any_size_and_number_keep_their_shares,
+}
 
 /// How far a count may be from its share, per worker and subset: a window is off by at most one at either end.
 const OFF: u64 = 2;
 
-#[test]
-fn any_hundred_requests_in_a_row_are_split_90_to_10() -> Result<()> {
-    let gate = Gate::open(1, json!({}))?;
+fn any_hundred_requests_in_a_row_are_split_90_to_10(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 1, json!({}))?;
     for (generation, ten) in [(1, 10), (2, 50), (3, 10)] {
         gate.publish(split("backend", generation, &[("v1", 100 - ten), ("v2", ten)]))?;
         let subsets = gate.sequence(2_000, "")?;
@@ -28,9 +34,8 @@ fn any_hundred_requests_in_a_row_are_split_90_to_10() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn each_of_four_workers_is_even_by_itself_and_so_is_their_sum() -> Result<()> {
-    let gate = Gate::open(4, json!({}))?;
+fn each_of_four_workers_is_even_by_itself_and_so_is_their_sum(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 4, json!({}))?;
     gate.publish(split("backend", 1, &[("v1", 70), ("v2", 20), ("v3", 10)]))?;
     let tally = gate.lab.load(4_000, 16, "")?;
     ensure!(tally.answers() == 4_000 && tally.failures() == 0, "{tally:?}");
@@ -48,9 +53,8 @@ fn each_of_four_workers_is_even_by_itself_and_so_is_their_sum() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn weights_of_any_size_and_number_keep_their_shares() -> Result<()> {
-    let gate = Gate::open(2, json!({}))?;
+fn weights_of_any_size_and_number_keep_their_shares(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({}))?;
     let names: Vec<String> = (1..=16).map(|n| format!("s{n}")).collect();
     let sixteen: Vec<u32> = (1..=16).collect();
     let cases: Vec<Vec<u32>> = vec![

@@ -5,13 +5,17 @@ use serde_json::json;
 use sluicegate_core::spec::SplitSpec;
 use sluicegate_tests::brain::split;
 use sluicegate_tests::client::Client;
+use sluicegate_tests::lab::Door;
 use sluicegate_tests::poll;
 
 use super::{Gate, ask, pod};
 
-#[test]
-fn a_thousand_splits_are_told_apart_by_host() -> Result<()> {
-    let gate = Gate::open(2, json!({ "hosts": true }))?;
+at_both_doors! {
+    a_thousand_splits_are_told_apart_by_host,
+}
+
+fn a_thousand_splits_are_told_apart_by_host(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({ "hosts": true }))?;
     let to = |n: usize| ["v1", "v2", "v3"][n % 3];
     let by_host = |n: usize, hosts: Vec<String>| {
         let weights = ["v1", "v2", "v3"].map(|pod| (pod, u32::from(pod == to(n))));

@@ -5,8 +5,14 @@ use serde_json::json;
 use sluicegate_core::spec::{Override, OverrideSource, SplitSpec};
 use sluicegate_tests::brain::split;
 use sluicegate_tests::client::Client;
+use sluicegate_tests::lab::Door;
 
 use super::{Gate, ask, pod};
+
+at_both_doors! {
+    overrides_by_header_and_cookie_come_before_weights_and_the_first_match_wins,
+    a_trusted_hop_before_us_has_chosen_already,
+}
 
 /// The headers of a request.
 type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -15,9 +21,8 @@ fn over(source: OverrideSource, value: &str, subset: &str) -> Override {
     Override { source, value: value.into(), subset: subset.into() }
 }
 
-#[test]
-fn overrides_by_header_and_cookie_come_before_weights_and_the_first_match_wins() -> Result<()> {
-    let gate = Gate::open(2, json!({}))?;
+fn overrides_by_header_and_cookie_come_before_weights_and_the_first_match_wins(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({}))?;
     gate.publish(SplitSpec {
         overrides: vec![
             over(OverrideSource::Header("X-Canary".into()), "always", "v2"),
@@ -51,9 +56,8 @@ fn overrides_by_header_and_cookie_come_before_weights_and_the_first_match_wins()
     Ok(())
 }
 
-#[test]
-fn a_trusted_hop_before_us_has_chosen_already() -> Result<()> {
-    let gate = Gate::open(2, json!({}))?;
+fn a_trusted_hop_before_us_has_chosen_already(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({}))?;
     gate.publish(SplitSpec {
         trust_upstream: true,
         write_default: true,

@@ -9,8 +9,15 @@ use sluicegate_core::spec::{Assignment, SplitSpec, Sticky, StickyKey};
 use sluicegate_core::split::Split;
 use sluicegate_tests::brain::split;
 use sluicegate_tests::client::{Client, Response};
+use sluicegate_tests::lab::{self, Door};
 
 use super::{Gate, ask, pod};
+
+at_both_doors! {
+    raising_a_weight_moves_nobody_back_and_another_salt_picks_others,
+    users_stick_by_the_address_that_envoy_trusts,
+    a_new_user_gets_a_cookie_that_keeps_the_subset_whatever_the_weights_become,
+}
 
 const USERS: usize = 300;
 
@@ -51,9 +58,8 @@ fn in_v2(gate: &Gate, spec: SplitSpec, header: &str) -> Result<BTreeSet<usize>> 
     Ok(found)
 }
 
-#[test]
-fn raising_a_weight_moves_nobody_back_and_another_salt_picks_others() -> Result<()> {
-    let gate = Gate::open(2, json!({}))?;
+fn raising_a_weight_moves_nobody_back_and_another_salt_picks_others(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({}))?;
     let key = || StickyKey::Header("x-user".into());
     let mut before = BTreeSet::new();
     for (generation, v2) in [(1, 5), (2, 10), (3, 25), (4, 60)] {
@@ -82,13 +88,12 @@ fn raising_a_weight_moves_nobody_back_and_another_salt_picks_others() -> Result<
     Ok(())
 }
 
-#[test]
-fn users_stick_by_the_address_that_envoy_trusts() -> Result<()> {
-    let mut gate = Gate::open(2, json!({}))?;
-    let plugin = sluicegate_tests::lab::plugin(json!({}))?;
-    let mut listener = sluicegate_tests::lab::listener("by-address", &plugin);
+fn users_stick_by_the_address_that_envoy_trusts(door: Door) -> Result<()> {
+    let mut gate = Gate::open(door, 2, json!({}))?;
+    let listener = |name| lab::listener_with(name, gate.lab.filter.clone());
+    let (web, mut listener) = (listener("web"), listener("by-address"));
     listener.extra = json!({ "use_remote_address": false });
-    gate.lab.envoy.set_listeners(vec![sluicegate_tests::lab::listener("web", &plugin), listener])?;
+    gate.lab.envoy.set_listeners(vec![web, listener])?;
     gate.web = gate.lab.envoy.listener("by-address")?;
     let address = |generation, v2| sticky(generation, v2, StickyKey::SourceAddress, "addresses");
     let few = in_v2(&gate, address(1, 10), "x-forwarded-for")?;
@@ -111,9 +116,8 @@ fn cookie_of(answer: &Response) -> Result<String> {
     Ok(ours[0].clone())
 }
 
-#[test]
-fn a_new_user_gets_a_cookie_that_keeps_the_subset_whatever_the_weights_become() -> Result<()> {
-    let gate = Gate::open(2, json!({}))?;
+fn a_new_user_gets_a_cookie_that_keeps_the_subset_whatever_the_weights_become(door: Door) -> Result<()> {
+    let gate = Gate::open(door, 2, json!({}))?;
     let key = |ttl| StickyKey::Cookie { name: "uid".into(), ttl };
     // 90/10 with sampling: also requests that are not observed get their cookie.
     gate.publish(sticky(1, 10, key(Some(86_400)), "salt"))?;

@@ -7,9 +7,14 @@ use sluicegate_tests::brain::{Brain, split};
 use sluicegate_tests::client::Client;
 use sluicegate_tests::envoy::{Envoy, Options};
 use sluicegate_tests::envoy_config::{CONTROLLER_CLUSTER, Listener, cluster};
-use sluicegate_tests::lab::{PODS, WEB, plugin};
+use sluicegate_tests::ext_proc::ExtProc;
+use sluicegate_tests::lab::{self, Door, PODS, WEB};
 use sluicegate_tests::upstream::Upstreams;
 use sluicegate_tests::{poll, ports};
+
+at_both_doors! {
+    failures_without_an_answer_are_local_and_those_of_the_application_its_own,
+}
 
 /// Requests of each kind.
 const EACH: u64 = 20;
@@ -20,12 +25,12 @@ fn route(subset: &str, action: Value) -> Value {
     json!({ "match": { "prefix": "/", "headers": [header] }, "route": action })
 }
 
-#[test]
-fn failures_without_an_answer_are_local_and_those_of_the_application_its_own() -> Result<()> {
+fn failures_without_an_answer_are_local_and_those_of_the_application_its_own(door: Door) -> Result<()> {
     let brain = Brain::start()?;
     let pods = Upstreams::start(&PODS)?;
     let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-    let mut listener = Listener::new(WEB, "v1").filter(plugin(json!({}))?.filter());
+    let (filter, service) = lab::open(door, brain.door.addr(), json!({}))?;
+    let mut listener = Listener::new(WEB, "v1").filter(filter);
     let routes = vec![
         route("empty", json!({ "cluster": "empty" })),
         route("refused", json!({ "cluster": "refused" })),
@@ -36,12 +41,13 @@ fn failures_without_an_answer_are_local_and_those_of_the_application_its_own() -
     let host = json!({ "name": "all", "domains": ["*"], "routes": routes });
     // A route may name a cluster that is not there (yet).
     listener.extra = json!({ "route_config": { "validate_clusters": false, "virtual_hosts": [host] } });
-    let clusters = vec![
+    let mut clusters = vec![
         cluster("v1", &pods.addrs("v1")),
         cluster("empty", &[]),
         cluster("refused", &[nobody]),
         cluster(CONTROLLER_CLUSTER, &[brain.door.addr()]),
     ];
+    clusters.extend(service.as_ref().map(ExtProc::cluster));
     let envoy = Envoy::start(Options::new(vec![listener], clusters).workers(2))?;
     let web = envoy.listener(WEB)?;
     // By override, so that the weights are equal and every request is observed.

@@ -7,16 +7,22 @@ use sluicegate_tests::brain::{Brain, split};
 use sluicegate_tests::client::Client;
 use sluicegate_tests::envoy::Envoy;
 use sluicegate_tests::envoy_config::cluster;
-use sluicegate_tests::lab::{self, PODS, WEB};
+use sluicegate_tests::ext_proc::ExtProc;
+use sluicegate_tests::lab::{self, Door, PODS, WEB};
 use sluicegate_tests::upstream::Upstreams;
 
-#[test]
-fn grpc_calls_are_judged_by_their_grpc_status() -> Result<()> {
+at_both_doors! {
+    grpc_calls_are_judged_by_their_grpc_status,
+}
+
+fn grpc_calls_are_judged_by_their_grpc_status(door: Door) -> Result<()> {
     let brain = Brain::start()?;
     let pods = Upstreams::start(&PODS)?;
-    let web = lab::listener(WEB, &lab::plugin(json!({}))?);
+    let (filter, service) = lab::open(door, brain.door.addr(), json!({}))?;
+    let web = lab::listener_with(WEB, filter);
     let mut options = lab::options(&pods, vec![web], brain.door.addr(), 2);
     options.clusters[2] = cluster("v3", &[]);
+    options.clusters.extend(service.as_ref().map(ExtProc::cluster));
     let envoy = Envoy::start(options)?;
     // v3 has no upstream: a local failure, which gRPC clients see as status 200 with grpc-status 14.
     let grpc = |generation, weights: [u32; 3]| SplitSpec {

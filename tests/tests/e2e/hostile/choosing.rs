@@ -4,7 +4,11 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use sluicegate_tests::brain::{Brain, split};
 use sluicegate_tests::client::Client;
-use sluicegate_tests::lab::{Lab, plugin};
+use sluicegate_tests::lab::{Door, Lab};
+
+at_both_doors! {
+    a_client_does_not_choose_its_subset_by_sending_the_header,
+}
 
 /// Ways to send the subset header for v2, whose route they match directly.
 const CLAIMS: [&str; 6] = [
@@ -16,10 +20,9 @@ const CLAIMS: [&str; 6] = [
     "connection: x-sluicegate-subset\r\nx-sluicegate-subset: v2\r\n",
 ];
 
-#[test]
-fn a_client_does_not_choose_its_subset_by_sending_the_header() -> Result<()> {
+fn a_client_does_not_choose_its_subset_by_sending_the_header(door: Door) -> Result<()> {
     let brain = Brain::start()?;
-    let lab = Lab::with(brain.door.addr(), 2, &plugin(json!({}))?)?;
+    let lab = Lab::at(door, brain.door.addr(), 2, json!({}))?;
     let mut expected = 0;
     // Nothing known yet; the default subset; another one.
     for (generation, weights, pod, subset) in

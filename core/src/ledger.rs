@@ -1,11 +1,13 @@
-//! Counting in one VM: plain arrays per series, merged into the process-wide totals at each flush.
+//! Counting behind one door: plain arrays per series, merged into the process-wide totals at each flush, and what of
+//! those the controller has yet to be told.
 
-use sluicegate_core::{
+use crate::{
     codec::{self, Damaged},
     counts::{Counts, OUTCOMES, Outcome},
     latency::{BUCKETS, bucket},
     sorted::Sorted,
     spec::Protocol,
+    wire::Series,
 };
 
 /// What one series counts: a subset at one sampling rate.
@@ -153,7 +155,7 @@ impl Sampler {
     }
 }
 
-/// Process-wide cumulative counts, kept in shared data.
+/// Process-wide cumulative counts; a filter keeps them in shared data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals(pub Sorted<Key, Counts>);
 
@@ -197,6 +199,46 @@ impl Totals {
                 self.0.insert(key.clone(), counts.clone());
             }
         }
+    }
+
+    /// As they are reported.
+    pub fn series(&self) -> Vec<Series> {
+        let series = self.0.iter().map(|(key, counts)| Series {
+            split: key.split.clone(),
+            subset: key.subset.clone(),
+            sample: key.sample,
+            counts: counts.clone(),
+        });
+        series.collect()
+    }
+}
+
+/// What a controller has confirmed of the totals.
+#[derive(Debug, Default)]
+pub struct Told {
+    totals: Totals,
+    controller: u64,
+}
+
+impl Told {
+    /// A controller process has answered; true: another one than before, which knows nothing of what that confirmed.
+    pub fn talks_to(&mut self, controller: u64) -> bool {
+        let other = std::mem::replace(&mut self.controller, controller) != controller;
+        if other {
+            self.totals = Totals::default();
+        }
+        other
+    }
+
+    /// Of these totals, those that changed since they were confirmed.
+    pub fn news(&self, mut totals: Totals) -> Totals {
+        totals.0.retain(|key, counts| self.totals.0.get(key) != Some(counts));
+        totals
+    }
+
+    /// The controller has these.
+    pub fn confirm(&mut self, totals: Totals) {
+        totals.0.into_iter().for_each(|(key, counts)| self.totals.0.insert(key, counts));
     }
 }
 
@@ -242,6 +284,24 @@ mod tests {
         assert_eq!(Totals::decode(&[]), Ok(Totals::default()));
         assert!(Totals::decode(&[9, 9]).is_err());
         assert!((1..bytes.len()).all(|cut| Totals::decode(&bytes[..cut]).is_err()));
+    }
+
+    #[test]
+    fn what_is_confirmed_is_not_told_again_but_to_another_controller() {
+        let (mut told, mut totals) = (Told::default(), Totals::default());
+        let some = |requests| Counts { requests, ..Counts::default() };
+        totals.add(&key(1), &some(3));
+        totals.add(&key(2), &some(4));
+        assert!(told.talks_to(7));
+        assert_eq!(told.news(totals.clone()), totals);
+        told.confirm(totals.clone());
+        assert!(!told.talks_to(7));
+        assert!(told.news(totals.clone()).0.is_empty());
+        totals.add(&key(2), &some(1));
+        let news = told.news(totals.clone());
+        assert_eq!(news.series().iter().map(|s| (s.sample, s.counts.requests)).collect::<Vec<_>>(), [(2, 5)]);
+        assert!(told.talks_to(8));
+        assert_eq!(told.news(totals.clone()), totals);
     }
 
     #[test]
