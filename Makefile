@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-judge bench-kube fmt clean
+.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -92,6 +92,11 @@ bench-kube: wasm ## what the controller asks of an API server, and its memory, b
 	@$(TOOLS) envoy kubernetes
 	@$(BUILD)
 	@target/debug/bench_kube $(BENCH)
+
+soak: wasm dist/sluicegate-faults.wasm ## ten minutes of load, changes, kills and traps: nothing lost, memory flat
+	@$(TOOLS) envoy
+	@$(BUILD)
+	@target/debug/soak $(BENCH)
 
 bench-judge: ## how often the judge takes back an equal release, and how soon a worse one; as tables
 	@$(CARGO) run --quiet --release -p sluicegate-core --example bench_judge -- $(BENCH)
