@@ -41,10 +41,17 @@ impl ExtProc {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(controller: SocketAddr, args: &[&str]) -> Result<Self> {
+        Self::start_at(&format!("http://{controller}"), args)
+    }
+
+    /// The same with any address of the controller.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_at(url: &str, args: &[&str]) -> Result<Self> {
         let dir = paths::scratch("ext-proc")?;
         let mut command = Command::new(paths::controller()?);
-        let url = format!("http://{controller}");
-        command.args(["ext-proc", "--controller", &url, "--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1");
+        command.args(["ext-proc", "--controller", url, "--listen", "127.0.0.1:0"]).args(args).env("NO_COLOR", "1");
         let mut process = Process::start("ext-proc", command, dir.path())?;
         let addr = address(&process.wait_log("listening for Envoy", poll::LONG)?, "listen=")?;
         Ok(Self { process, _dir: dir, addr })

@@ -16,12 +16,16 @@ use sluicegate_tests::ext_proc::{self, ExtProc};
 use sluicegate_tests::lab::{self, PODS, WEB};
 use sluicegate_tests::steady::Steady;
 use sluicegate_tests::upstream::Upstreams;
-use sluicegate_tests::{paths, poll};
+use sluicegate_tests::{paths, poll, ports};
 
 /// Requests per second beside a test.
 const RATE: f64 = 300.0;
 /// Requests that are waited for before and after something happens.
 const SOME: u64 = 200;
+
+/// A split that sends everything to v2.
+const ALL_TO_V2: &str = "apiVersion: sluicegate.dev/v1alpha1\nkind: TrafficSplit\nmetadata: { name: backend }\n\
+                         spec: { subsets: [{ name: v1, weight: 0 }, { name: v2, weight: 1 }], default: v1 }\n";
 
 fn services(count: usize, controller: SocketAddr, args: &[&str]) -> Result<Vec<ExtProc>> {
     let args = [&["--split", "backend", "--metrics-listen", "127.0.0.1:0"], args].concat();
@@ -129,9 +133,7 @@ fn a_service_that_does_not_answer_costs_the_split_and_no_request() -> Result<()>
 
 #[test]
 fn it_is_a_proxy_like_any_other_to_the_real_controller() -> Result<()> {
-    let yaml = "apiVersion: sluicegate.dev/v1alpha1\nkind: TrafficSplit\nmetadata: { name: backend }\n\
-                spec: { subsets: [{ name: v1, weight: 1 }, { name: v2, weight: 0 }], default: v1 }\n";
-    let mut controller = Controller::start(&[("backend.yaml", yaml)])?;
+    let mut controller = Controller::start(&[("backend.yaml", ALL_TO_V2)])?;
     let args = ["--node", "beside-the-gate", "--on-loss-revert", "v1", "--on-loss-after", "4s"];
     let mut services = services(1, controller.proxy, &args)?;
     let pods = Upstreams::start(&PODS)?;
@@ -141,7 +143,7 @@ fn it_is_a_proxy_like_any_other_to_the_real_controller() -> Result<()> {
         Ok(told) if told.contains("beside-the-gate") && told.contains("live") => Ok(()),
         other => Err(format!("{other:?}")),
     })?;
-    for (v1, v2, pod) in [("0", "1", "v2"), ("1", "0", "v1"), ("0", "1", "v2")] {
+    for (v1, v2, pod) in [("1", "0", "v1"), ("0", "1", "v2"), ("1", "0", "v1"), ("0", "1", "v2")] {
         let said = controller.cli(&["set-weight", "backend", &format!("v1={v1}"), &format!("v2={v2}")])?;
         ensure!(said.contains("acked by 1/1"), "{said}");
         ensure!(client::get(web, "/")?.header("x-pod").as_deref() == Some(pod));
@@ -163,6 +165,61 @@ fn it_is_a_proxy_like_any_other_to_the_real_controller() -> Result<()> {
         Ok(answer) if answer.header("x-pod").as_deref() == Some("v2") => Ok(()),
         other => Err(format!("{other:?}")),
     })
+}
+
+#[test]
+fn it_is_reached_by_tls_and_reaches_the_controller_by_tls_with_a_token() -> Result<()> {
+    let dir = paths::scratch("certificates")?;
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    std::fs::write(at("cert.pem"), made.cert.pem())?;
+    std::fs::write(at("key.pem"), made.signing_key.serialize_pem())?;
+    std::fs::write(at("tokens"), "the-old-one\nthe-new-one\n")?;
+    std::fs::write(at("token"), "the-new-one\n")?;
+    let (cert, key, tokens, token) = (at("cert.pem"), at("key.pem"), at("tokens"), at("token"));
+    let secured = ["--proxy-tls-cert", &cert, "--proxy-tls-key", &key, "--proxy-token-file", &tokens];
+    let controller = Controller::start_with(&[("backend.yaml", ALL_TO_V2)], &secured)?;
+    let url = format!("https://localhost:{}", controller.proxy.port());
+    let trusting = ["--split", "backend", "--metrics-listen", "127.0.0.1:0", "--ca-file", &cert];
+    // Without the token it gets no weights, and says why.
+    let mut refused = ExtProc::start_at(&url, &trusting)?;
+    refused.process().wait_log("status 401", poll::LONG)?;
+    ensure!(refused.monitored("/readyz")?.status == 503);
+    // Nor does it trust whoever is there.
+    let mut distrusts = ExtProc::start_at(&url, &["--split", "backend", "--token-file", &token])?;
+    distrusts.process().wait_log("no weights from the controller", poll::LONG)?;
+    let args = [&trusting[..], &["--token-file", &token, "--tls-cert", &cert, "--tls-key", &key]].concat();
+    let service = ExtProc::start_at(&url, &args)?;
+    let mut cluster = service.cluster();
+    cluster["transport_socket"] = json!({ "name": "tls", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "sni": "localhost",
+        "common_tls_context": { "validation_context": { "trusted_ca": { "filename": cert } } },
+    }});
+    let pods = Upstreams::start(&PODS)?;
+    let envoy = envoy(&pods, controller.proxy, ext_proc::filter(), cluster)?;
+    poll::until("a request by the weights", poll::LONG, || match client::get(envoy.listener(WEB)?, "/") {
+        Ok(answer) if answer.header("x-pod").as_deref() == Some("v2") => Ok(()),
+        other => Err(anyhow::anyhow!("{other:?}")),
+    })
+}
+
+#[test]
+fn until_there_are_weights_the_fallback_decides() -> Result<()> {
+    let nobody = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+    let services = services(1, nobody, &["--fallback", "v1=1,v2=3"])?;
+    let pods = Upstreams::start(&PODS)?;
+    let envoy = envoy(&pods, nobody, ext_proc::filter(), services[0].cluster())?;
+    let mut by_pod = std::collections::BTreeMap::new();
+    for _ in 0..40 {
+        let answer = client::get(envoy.listener(WEB)?, "/")?;
+        *by_pod.entry(answer.header("x-pod").unwrap_or_default()).or_insert(0) += 1;
+    }
+    ensure!(by_pod == [("v1".to_owned(), 10), ("v2".to_owned(), 30)].into(), "{by_pod:?}");
+    let brain = Brain::start_on(nobody)?;
+    brain.publish_and_wait(split("backend", 1, &[("v1", 0), ("v3", 1)]))?;
+    ensure!(client::get(envoy.listener(WEB)?, "/")?.header("x-pod").as_deref() == Some("v3"));
+    Ok(())
 }
 
 #[test]
