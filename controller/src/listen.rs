@@ -19,7 +19,7 @@ use hyper_util::{
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
 };
 use tracing::{debug, warn};
@@ -28,6 +28,9 @@ use tracing::{debug, warn};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Open connections have this long to finish when the process ends, unless told otherwise.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// Connections that may wait to be accepted: all proxies come at once when a controller was away. The kernel takes less
+/// where `net.core.somaxconn` says so.
+const BACKLOG: u32 = 4096;
 /// Streams of one HTTP/2 connection; a peer opens another connection for more.
 const STREAMS: u32 = 1024;
 /// An HTTP/2 peer from which nothing is heard is asked this often whether it is there.
@@ -49,7 +52,11 @@ pub struct Port {
 impl Port {
     /// Takes the address, but does not answer yet.
     pub async fn bind(address: SocketAddr, tls: Option<Arc<TlsFiles>>) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await?, tls, farewell: FAREWELL })
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restart takes the address although connections of the last run still linger in the kernel.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { listener: socket.listen(BACKLOG)?, tls, farewell: FAREWELL })
     }
 
     /// Open connections have this long to finish.
