@@ -11,9 +11,13 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -90,7 +94,7 @@ impl Port {
             // An answer is one small write; waiting to fill a packet only delays it.
             let _ = stream.set_nodelay(true);
             let tls = self.tls.as_ref().map(|tls| tls.acceptor());
-            tokio::spawn(connection(stream, tls, router.clone(), graceful.watcher()));
+            tokio::spawn(connection(stream, tls, router.clone(), graceful.watcher(), closing.clone()));
         }
         drop(self.listener);
         if tokio::time::timeout(self.farewell, graceful.shutdown()).await.is_err() {
@@ -99,13 +103,46 @@ impl Port {
     }
 }
 
+/// Memory counts here: ten thousand proxies keep a connection each. So what few need is in boxes of its own.
 async fn connection(
     stream: TcpStream,
     tls: Option<tokio_rustls::TlsAcceptor>,
     router: Router,
-    graceful: hyper_util::server::graceful::Watcher,
+    graceful: Watcher,
+    mut closing: watch::Receiver<bool>,
 ) {
-    let Some(tls) = tls else { return talk(stream, router, graceful).await };
+    if let Some(tls) = tls {
+        return Box::pin(shake_hands(stream, tls, router, graceful)).await;
+    }
+    let http1 = tokio::select! {
+        http1 = speaks_http1(&stream) => http1,
+        // Nothing was asked yet, so nothing needs to be finished.
+        _ = closing.wait_for(|closing| *closing) => return,
+    };
+    drop(closing);
+    match http1 {
+        true => talk_http1(stream, router, graceful).await,
+        false => Box::pin(talk(stream, router, graceful)).await,
+    }
+}
+
+/// Whether the first bytes are surely not those of HTTP/2. To tell by reading them, as [`auto`] does, makes hyper grow
+/// its read buffer from 8 to 16 KiB for good.
+async fn speaks_http1(stream: &TcpStream) -> bool {
+    let mut first = [0; 3];
+    matches!(stream.peek(&mut first).await, Ok(3) if first != *b"PRI")
+}
+
+async fn talk_http1(stream: TcpStream, router: Router, graceful: Watcher) {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    if let Err(why) = graceful.watch(connection).await {
+        debug!(%why, "connection ended early");
+    }
+}
+
+async fn shake_hands(stream: TcpStream, tls: tokio_rustls::TlsAcceptor, router: Router, graceful: Watcher) {
     // In the connection's own task: a peer that is slow to shake hands keeps nobody else waiting.
     match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
         Ok(Ok(stream)) => talk(stream, router, graceful).await,
@@ -114,11 +151,7 @@ async fn connection(
     }
 }
 
-async fn talk(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    router: Router,
-    graceful: hyper_util::server::graceful::Watcher,
-) {
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router, graceful: Watcher) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(PING);
