@@ -6,6 +6,7 @@
 
 mod args;
 mod machine;
+mod paper;
 mod parts;
 mod rig;
 mod table;
@@ -18,15 +19,19 @@ fn main() -> Result<()> {
     let args = Args::parse(std::env::args().skip(1))?;
     let cores = machine::share_out()?;
     println!("{}\n\n{}", machine::describe(&cores), table::HEAD);
+    let mut costs = paper::Costs::default();
     for part in &args.parts {
         eprintln!("{part:?}: {} proxies", args.proxies);
         match part {
-            Part::Connect => parts::connect(&args, &cores)?,
-            Part::Change => parts::change(&args, &cores, 1)?,
-            Part::Splits => parts::change(&args, &cores, args.splits)?,
-            Part::Storm => parts::storm(&args, &cores)?,
+            Part::Connect => parts::connect(&args, &cores, &mut costs)?,
+            Part::Change => costs.change = Some(parts::change(&args, &cores, 1)?),
+            Part::Splits => {
+                parts::change(&args, &cores, args.splits)?;
+            }
+            Part::Storm => costs.storm = Some(parts::storm(&args, &cores)?),
             Part::Slow => parts::slow(&args, &cores)?,
         }
     }
+    paper::print(&costs);
     Ok(())
 }

@@ -9,13 +9,14 @@ use sluicegate_tests::poll;
 
 use crate::args::Args;
 use crate::machine::{self, Cores};
+use crate::paper::Costs;
 use crate::rig::{PATIENCE, Rig, add, standing};
 use crate::table::{goal, mib, ms, quantile, row, spread};
 
 /// One hold of all polls.
 const IDLE: Duration = Duration::from_secs(25);
 
-pub(crate) fn connect(args: &Args, cores: &Cores) -> Result<()> {
+pub(crate) fn connect(args: &Args, cores: &Cores, costs: &mut Costs) -> Result<()> {
     let part = "connect";
     let sockets = machine::sockets();
     let mut rig = Rig::start(args.proxies, 1, cores)?;
@@ -29,13 +30,15 @@ pub(crate) fn connect(args: &Args, cores: &Cores) -> Result<()> {
     row(part, "CPU of one core while nothing changes (each poll answered and sent anew every 25 s)", &percent(used));
     let resident = rig.controller.process().resident()?;
     let each = resident.saturating_sub(rig.empty) as f64 / count as f64 / 1024.0;
+    (costs.memory, costs.idle) = (Some(each * 1024.0), Some(used / count as f64));
     let text = format!("{each:.1} KiB ({} → {})", mib(rig.empty), mib(resident));
     goal(part, "controller's memory (RSS) per idle proxy", &text, each, 10.0, "KiB");
     row(part, "buffers of all sockets in the kernel, both ends, not in that", &mib(sockets));
     Ok(())
 }
 
-pub(crate) fn change(args: &Args, cores: &Cores, splits: usize) -> Result<()> {
+/// Returns the CPU seconds of a change per proxy.
+pub(crate) fn change(args: &Args, cores: &Cores, splits: usize) -> Result<f64> {
     let part = if splits == 1 { "1 split".to_owned() } else { format!("{splits} splits") };
     let mut rig = Rig::start(args.proxies, splits, cores)?;
     if splits > 1 {
@@ -72,10 +75,11 @@ pub(crate) fn change(args: &Args, cores: &Cores, splits: usize) -> Result<()> {
     let each = cpu.iter().sum::<Duration>().as_secs_f64() / args.changes as f64 / args.proxies as f64 * 1e6;
     row(&part, "controller's CPU per change", &format!("{}; {each:.1} µs per proxy", spread(&cpu)));
     row(&part, "bytes of an answer", &format!("{}", bytes / args.changes / args.proxies));
-    Ok(())
+    Ok(each / 1e6)
 }
 
-pub(crate) fn storm(args: &Args, cores: &Cores) -> Result<()> {
+/// Returns the CPU seconds of a proxy that comes again.
+pub(crate) fn storm(args: &Args, cores: &Cores) -> Result<f64> {
     let part = "storm";
     let mut rig = Rig::start(args.proxies, 1, cores)?;
     let _ = rig.fleet.take();
@@ -94,7 +98,7 @@ pub(crate) fn storm(args: &Args, cores: &Cores) -> Result<()> {
     row(part, "controller's CPU from its start until then", &ms(cpu));
     let failures: Vec<String> = seen.failures.iter().map(|(why, count)| format!("{why}: {count}")).collect();
     row(part, "polls that failed", &failures.join("; "));
-    Ok(())
+    Ok(cpu.as_secs_f64() / args.proxies as f64)
 }
 
 pub(crate) fn slow(args: &Args, cores: &Cores) -> Result<()> {
