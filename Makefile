@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-judge bench-kube soak fmt clean
+.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -98,6 +98,11 @@ bench-extproc: wasm ## what a request costs, and waits, by ext-proc, beside the 
 	@# As it is shipped: the service is in the path of a request. Takes minutes the first time.
 	@$(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate --bin bench
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/release/sluicegate}" target/release/bench extproc $(BENCH)
+
+bench-fanout: ## what thousands of proxies cost one controller: changes, memory, a restart, slow readers
+	@# As it is shipped. Takes minutes the first time.
+	@$(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate --bin bench_fanout
+	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/release/sluicegate}" target/release/bench_fanout $(BENCH)
 
 bench-kube: wasm ## what the controller asks of an API server, and its memory, by the size of the cluster
 	@$(TOOLS) envoy kubernetes

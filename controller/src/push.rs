@@ -33,7 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Handles a sync.
 pub async fn sync(State(context): State<Context>, request: Request) -> Response {
-    let headers = request.headers().clone();
+    // Not the headers themselves: they would keep the connection's read buffer for as long as the poll is held.
+    let compact = is_compact(request.headers(), ACCEPT);
     let request = match understood(request, SyncRequest::decode, |r| r.sluicegate).await {
         Ok(request) => request,
         Err(refusal) => {
@@ -47,9 +48,7 @@ pub async fn sync(State(context): State<Context>, request: Request) -> Response 
         Synced::Held(held) => held.wait(hold).await,
     };
     match answer {
-        Some(answer) if is_compact(&headers, ACCEPT) => {
-            ([(CONTENT_TYPE, MEDIA_TYPE)], answer.compact()).into_response()
-        }
+        Some(answer) if compact => ([(CONTENT_TYPE, MEDIA_TYPE)], answer.compact()).into_response(),
         Some(answer) => ([(CONTENT_TYPE, "application/json")], answer.json()).into_response(),
         None => teach(StatusCode::SERVICE_UNAVAILABLE, "the controller is shutting down; try again"),
     }

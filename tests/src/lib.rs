@@ -20,6 +20,7 @@
 //! * [`kube_lab`]: the same on the Kubernetes control plane: pods of Deployments, which Envoy finds by EndpointSlices.
 //! * [`kube_size`]: many splits and rollouts at once, and what the controller asks of the API server for them.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
+//! * [`fleet`]: thousands of proxies without an Envoy, each a long poll of its own.
 //! * [`steady`]: a load beside a test; [`ack_loop`]: controller and client in one thread, for the ack.
 //! * [`process`], [`ports`] and [`http1`]: what the above are made of.
 #![allow(clippy::disallowed_methods, reason = "a harness measures real time and waits for real processes")]
@@ -33,6 +34,7 @@ pub mod envoy;
 pub mod envoy_config;
 pub mod ext_proc;
 pub mod fault_controller;
+pub mod fleet;
 pub mod http1;
 pub mod kube;
 pub mod kube_lab;

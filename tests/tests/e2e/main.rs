@@ -31,6 +31,7 @@ mod counts;
 mod crds;
 mod envoy_yaml;
 mod ext_proc;
+mod fan_out;
 mod harness;
 mod hostile;
 mod kube;
