@@ -65,7 +65,7 @@ impl Browser {
         stream.set_read_timeout(Some(PATIENCE))?;
         let (socket, _) = tungstenite::client(socket, stream).map_err(|why| anyhow!("no line to the tab: {why}"))?;
         let mut page = Page { socket, calls: 0, complaints: Vec::new() };
-        for domain in ["Page", "Runtime", "Log"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             page.call(&format!("{domain}.enable"), &json!({}))?;
         }
         page.size(1280, 900)?;
