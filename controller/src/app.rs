@@ -1,7 +1,7 @@
 //! Builds and runs the controller. The only place that knows everybody, and the only one that reads the clock.
 
 use crate::{
-    admin,
+    admin::{self, browser::Gate},
     clock::{Clock, Now},
     context::{Context, Desk},
     kube,
@@ -133,6 +133,15 @@ pub async fn build(config: Config) -> Result<Bound> {
     let (commands, queue) = mpsc::channel(watch::QUEUE);
     let desks = Desks::default();
     let (proxy_address, admin_address) = (proxy.address()?, admin.address()?);
+    let local = config.admin_listen.ip().is_loopback();
+    let shut = match config.source {
+        _ if !local => Some(
+            "the dashboard knows nobody, so there is none on an --admin-listen that other machines reach; let it listen on \
+             127.0.0.1, and reach that with `ssh -L 7071:127.0.0.1:7071`",
+        ),
+        Source::Kube { .. } => Some("in a cluster people act as who they are: use `kubectl sluicegate`"),
+        Source::Folder { .. } => None,
+    };
     let work = match config.source {
         Source::Folder { dir, state } => folder(dir, state, &context, commands.clone(), queue, desks.clone()).await?,
         Source::Kube { namespace, role_label } => {
@@ -153,8 +162,10 @@ pub async fn build(config: Config) -> Result<Bound> {
         proxy_router = proxy_router.layer(middleware::from_fn_with_state(tokens, token::check));
     }
     let proxy_router = proxy_router.merge(module::router(module));
-    let admin_router =
-        admin::router(Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks });
+    let admin_router = admin::router(
+        Desk { context: context.clone(), store: Handle(commands.clone()), rollouts: desks },
+        Gate::new(shut, local),
+    );
     let metrics_address = metrics.as_ref().map(Port::address).transpose()?;
     let metrics = metrics.map(|port| (port, admin::metrics_router(context.clone())));
     Ok(Bound {

@@ -65,6 +65,8 @@ pub struct Context {
     inner: Arc<Mutex<Inner>>,
     /// Ticks whenever a split has reached everybody, or no longer has, or changed.
     settled: Arc<watch::Sender<()>>,
+    /// Ticks whenever what people are shown may have changed.
+    shown: Arc<watch::Sender<()>>,
     /// Ticks whenever pods may have been deleted.
     deleted: Arc<watch::Sender<()>>,
     /// Rollouts that are wanted.
@@ -143,6 +145,7 @@ impl Context {
         Self {
             inner: Arc::new(Mutex::new(inner)),
             settled: Arc::new(watch::Sender::new(())),
+            shown: Arc::new(watch::Sender::new(())),
             deleted: Arc::new(watch::Sender::new(())),
             wanted: Arc::new(watch::Sender::new(AllWanted::new())),
             closing: Arc::new(watch::Sender::new(false)),
@@ -192,11 +195,22 @@ impl Context {
             info!(split, generation, proxies, ms = took.as_secs_f64() * 1e3, "weights acked");
         }
         self.settled.send_replace(());
+        self.note_shown();
     }
 
     /// Ticks whenever [`Hub::is_settled`] may have changed.
     pub fn settled(&self) -> watch::Receiver<()> {
         self.settled.subscribe()
+    }
+
+    /// Ticks whenever what people are shown may have changed.
+    pub fn shown(&self) -> watch::Receiver<()> {
+        self.shown.subscribe()
+    }
+
+    /// What people are shown may have changed.
+    pub fn note_shown(&self) {
+        self.shown.send_replace(());
     }
 
     /// Ticks whenever pods may have been deleted.
@@ -282,6 +296,8 @@ impl Sink for Context {
         inner.totals.complaints += new as u64;
         inner.complaints = complaints;
         inner.note_accepted(self.clock.now().wall);
+        drop(inner);
+        self.note_shown();
     }
 
     fn rollouts(&self, wanted: AllWanted) {

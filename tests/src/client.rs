@@ -187,7 +187,7 @@ impl Client {
 /// # Errors
 /// When there is no complete answer.
 pub fn get(to: SocketAddr, target: &str) -> Result<Response> {
-    Client::connect(to)?.request("GET", target, &[("connection", "close")], b"")
+    Client::connect(to)?.request("GET", target, &[("host", &to.to_string()), ("connection", "close")], b"")
 }
 
 /// One POST on a connection of its own.
@@ -195,5 +195,5 @@ pub fn get(to: SocketAddr, target: &str) -> Result<Response> {
 /// # Errors
 /// When there is no complete answer.
 pub fn post(to: SocketAddr, target: &str, body: &[u8]) -> Result<Response> {
-    Client::connect(to)?.request("POST", target, &[("connection", "close")], body)
+    Client::connect(to)?.request("POST", target, &[("host", &to.to_string()), ("connection", "close")], body)
 }

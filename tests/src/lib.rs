@@ -19,6 +19,7 @@
 //! * [`pods`]: pods as processes, started by the command of a rollout; [`rollout_lab`]: the set-up around them.
 //! * [`kube_lab`]: the same on the Kubernetes control plane: pods of Deployments, which Envoy finds by EndpointSlices.
 //! * [`kube_size`]: many splits and rollouts at once, and what the controller asks of the API server for them.
+//! * [`browser`]: a real Chromium without a window, its pages, mouse and keys.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
 //! * [`fleet`]: thousands of proxies without an Envoy, each a long poll of its own.
 //! * [`steady`]: a load beside a test; [`ack_loop`]: controller and client in one thread, for the ack.
@@ -28,6 +29,7 @@
 pub mod ack_loop;
 pub mod books;
 pub mod brain;
+pub mod browser;
 pub mod client;
 pub mod controller;
 pub mod envoy;

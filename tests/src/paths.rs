@@ -75,6 +75,26 @@ pub fn lua() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The Chromium to run: `$CHROMIUM`, or the one of `.tools`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn chromium() -> Result<PathBuf> {
+    let path = env::var_os("CHROMIUM").map_or_else(|| repo().join(".tools/chromium"), PathBuf::from);
+    ensure!(path.exists(), "no Chromium at {}: run 'tools/install.sh browser', or set CHROMIUM", path.display());
+    Ok(path)
+}
+
+/// The accessibility rules, axe-core: one file of JavaScript.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn axe() -> Result<PathBuf> {
+    let path = repo().join(".tools/axe");
+    ensure!(path.exists(), "no axe-core at {}: run 'tools/install.sh browser'", path.display());
+    Ok(path)
+}
+
 /// The folder with the CRDs of Gateway API, Envoy Gateway and Istio.
 ///
 /// # Errors

@@ -198,6 +198,7 @@ impl Engine {
             warn!(rollout = self.name, %why, "a rollout that is gone cannot be forgotten");
         }
         self.tools.context.lock().rollouts.remove(&self.name);
+        self.tools.context.note_shown();
         info!(rollout = self.name, "rollout gone");
     }
 
@@ -422,13 +423,17 @@ impl Engine {
         let acks = splits.iter().map(|split| inner.hub.acked(split));
         let (acked, live) = acks.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         let generation = self.generation;
-        let mut view =
-            View { kind, name: self.name.clone(), file, generation, pending, acked, live, trouble, ..View::default() };
+        let name = self.name.clone();
+        let mut view = View { kind, name, file, splits, generation, pending, acked, live, trouble, ..View::default() };
         if let (Some(record), Some(seen)) = (record, &seen) {
             view.tell(record, seen, self.gates.waits(), now);
         }
         let before = inner.rollouts.get(&self.name).map(|view| view.conditions.as_slice());
         view.conditions = super::conditions::conditions(&view, before.unwrap_or_default(), now);
-        inner.rollouts.insert(self.name.clone(), view);
+        if inner.rollouts.get(&self.name) != Some(&view) {
+            inner.rollouts.insert(self.name.clone(), view);
+            drop(inner);
+            self.tools.context.note_shown();
+        }
     }
 }

@@ -35,6 +35,9 @@ pub struct View {
     pub name: String,
     /// The file it comes from.
     pub file: String,
+    /// The splits it moves.
+    #[serde(default)]
+    pub splits: Vec<String>,
     /// `metadata.generation` of the object that this is about, in a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,

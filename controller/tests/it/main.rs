@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod dashboard;
 mod driven;
 mod edit;
 mod examples;

@@ -29,6 +29,7 @@ mod cluster;
 mod config;
 mod counts;
 mod crds;
+mod dashboard;
 mod envoy_yaml;
 mod ext_proc;
 mod fan_out;

@@ -1,0 +1,168 @@
+// What a person can do: each is asked about first, with what it will do, and followed until the proxies have acked it.
+
+import { h } from "./dom.js";
+import { known, onNews } from "./stream.js";
+import { asks, exactly, short } from "./words.js";
+
+const dialog = document.getElementById("ask");
+const said = document.getElementById("said");
+const BACK = ["Shed", "Restore", "Return", "Clear"];
+const MOVING = ["Scale", "Probe", "Weigh", "Hold"];
+/** What was done and has not reached everybody: `{ text, split, generation, began, note }`. */
+let pending = null;
+
+/** A button for a verb about this rollout or split. */
+export const button = (verb, about, text, as = "") => h("button", { type: "button", class: as, "data-verb": verb, "data-about": about }, text);
+
+/** What may be said to a rollout as it stands. */
+export function verbs(view) {
+  if (view.kind !== "CanaryDeploy" || BACK.includes(view.phase)) return [];
+  if (["Promoted", "Watch"].includes(view.phase)) return [...(view.phase === "Watch" ? [["rollback", "Roll back …", "danger"]] : []), ["undo", "Undo …", "danger"]];
+  if (!MOVING.includes(view.phase)) return [];
+  return [
+    view.phase === "Hold" && ["continue", "Continue …", asks(view) ? "main" : ""],
+    view.paused ? ["resume", "Resume …"] : ["pause", "Pause …"],
+    ["promote", "Promote …", "danger"], ["rollback", "Roll back …", "danger"],
+  ].filter(Boolean);
+}
+
+/** What will come of it, in a sentence. */
+function will(view, verb) {
+  const next = view.steps[view.step ?? 0];
+  const pods = view.pods.main;
+  const main = pods ? `${pods.ready} ready ${pods.version} pod${pods.ready === 1 ? "" : "s"} of main` : "main";
+  const left = view.steps.slice(view.step ?? 0).map(exactly).join(", ");
+  return {
+    continue: next ? `Step ${view.step} of ${view.steps.length} is good: the canary goes from ${exactly(view.weights.canary ?? 0)} to ${exactly(next)}.`
+      : `The last step is good: main gets ${view.version}, then all traffic.`,
+    promote: left ? `Steps ${left} are not judged any more: the last one is set up, then main gets ${view.version} and all traffic.` : `Main gets ${view.version}, then all traffic.`,
+    rollback: `The canary's ${exactly(view.weights.canary ?? 0)} goes to ${main}, the baseline's ${exactly(view.weights.baseline ?? 0)} too; ${view.version} is not tried again until its document says another version.`,
+    pause: `The weights stay as they are until somebody resumes; a verdict of fail still rolls back.`,
+    resume: `It goes on with step ${view.step} of ${view.steps.length}.`,
+    undo: `Main gets the version before ${view.stable || view.version} by a rollout back.`,
+  }[verb];
+}
+
+/** Hears every button of the page. */
+export function listen() {
+  document.addEventListener("click", (event) => {
+    const pressed = event.target.closest?.("button[data-verb]");
+    if (!pressed) return;
+    const { verb, about } = pressed.dataset;
+    if (verb === "weights") askWeights(known.splits.get(about));
+    else askVerb(known.rollouts.get(about), verb, pressed.textContent.replace(" …", ""));
+  });
+  onNews(progress);
+}
+
+function field(label, input, hint) {
+  return h("label", {}, h("span", {}, label), input, hint && h("small", {}, hint));
+}
+
+/** Opens the dialog; `send` gives what failed, or nothing. */
+function ask(title, text, fields, does, danger, send) {
+  const why = h("p", { class: "note bad", role: "alert", hidden: true });
+  const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, does);
+  const no = h("button", { type: "button" }, "Leave it");
+  const form = h("form", {}, h("h2", { id: "ask-title" }, title), text, fields, why, h("div", { class: "buttons" }, go, no));
+  no.addEventListener("click", () => dialog.close());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    go.disabled = true;
+    const failed = await send().catch((error) => `the controller does not answer (${error.message}); nothing is known to have changed`);
+    go.disabled = false;
+    if (!failed) return dialog.close();
+    why.hidden = false;
+    why.textContent = failed;
+  });
+  dialog.replaceChildren(form);
+  dialog.showModal();
+}
+
+function askVerb(view, verb, title) {
+  if (!view) return;
+  const { step } = view;
+  const by = h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
+  by.value = localStorage.getItem("by") ?? "";
+  const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required: verb === "promote" });
+  const fails = view.verdict === "fail" && ["continue", "promote"].includes(verb);
+  const over = fails && h("input", { id: "over", type: "checkbox", required: true });
+  const fields = [
+    field("Who", by, "for the record; nobody checks it here"), field(verb === "promote" ? "Why" : "Why (may be empty)", reason),
+    fails && h("label", { class: "check" }, over, h("span", {}, "The evidence says fail. Go on all the same; from then on it is not listened to.")),
+  ];
+  ask(`${title} ${short(view.name)}`, h("p", {}, will(view, verb)), fields.filter(Boolean), title, ["rollback", "promote", "undo"].includes(verb), async () => {
+    localStorage.setItem("by", by.value.trim());
+    const split = view.splits[0];
+    const generation = known.splits.get(split)?.generation ?? 0;
+    const stays = ["pause", "resume"].includes(verb);
+    const say = { by: by.value.trim(), reason: reason.value.trim(), ...(step ? { step } : {}), ...(over ? { override: over.checked } : {}) };
+    const failed = await post(`/v1/rollouts/${path(view.name)}/${verb}`, say);
+    if (!failed.error) watch(`${title} ${short(view.name)}: said`, stays ? null : split, generation + 1);
+    return failed.error;
+  });
+}
+
+function askWeights(split) {
+  if (!split) return;
+  const total = h("p", { class: "quiet", role: "status" });
+  const inputs = split.subsets.map((s, at) => {
+    const input = h("input", { id: `weight-${at}`, type: "number", min: "0", max: "1000000", step: "1", required: true, inputmode: "numeric" });
+    input.value = s.weight;
+    input.addEventListener("input", count);
+    return input;
+  });
+  function count() {
+    const sum = inputs.reduce((sum, input) => sum + Number(input.value), 0);
+    const part = (s, at) => `${s.name} ${sum ? exactly((Number(inputs[at].value) / sum) * 100) : "–"}`;
+    total.textContent = sum ? `That is ${split.subsets.map(part).join(", ")}.` : "All weights are 0: nothing would be left to send requests to.";
+  }
+  count();
+  const fields = [split.subsets.map((s, at) => field(s.name, inputs[at])), total];
+  ask(`Weights of ${short(split.name)}`, h("p", {}, "They are written into its YAML file, and in force at once."), fields, "Set them", false, async () => {
+    const weights = Object.fromEntries(split.subsets.map((s, at) => [s.name, Number(inputs[at].value)]));
+    const done = await post(`/v1/splits/${path(split.name)}/weights`, { weights });
+    if (done.error) return done.error;
+    watch(done.changed ? `Weights of ${short(split.name)}: written` : `Weights of ${short(split.name)}: they were so already`, split.name, done.generation);
+  });
+}
+
+const path = (name) => name.split("/").map(encodeURIComponent).join("/");
+
+async function post(to, body) {
+  const answer = await fetch(to, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-sluicegate-token": known.token },
+    body: JSON.stringify(body),
+  });
+  const text = await answer.text();
+  try {
+    const json = JSON.parse(text);
+    return answer.ok ? json : { error: json.error ?? text };
+  } catch {
+    return { error: text || `status ${answer.status}` };
+  }
+}
+
+/** From now on it is told how far this has got; without a split there is nothing to wait for. */
+function watch(text, split, generation) {
+  pending = split && { text, split, generation, began: Date.now() };
+  tell(text + (split ? "; waits for the proxies …" : ", and written down"), !split);
+  if (split) progress();
+}
+
+function progress() {
+  const split = pending && known.splits.get(pending.split);
+  if (!split || split.generation < pending.generation) return;
+  const { text } = pending;
+  if (split.acked < split.live) return tell(`${text}; generation ${split.generation} acked by ${split.acked} of ${split.live} proxies …`, false);
+  pending = null;
+  const took = split.propagatedMs === null ? "" : `, within ${Math.round(split.propagatedMs)} ms`;
+  tell(split.live ? `${text}; generation ${split.generation} acked by all ${split.live} proxies${took}` : `${text}; no proxy is there to ack it`, true);
+}
+
+function tell(text, done) {
+  const close = h("button", { type: "button", "aria-label": "Hide this" }, "✕");
+  close.addEventListener("click", () => said.replaceChildren());
+  said.replaceChildren(h("p", { class: done ? "good" : "wait" }, h("span", { "aria-hidden": "true" }, done ? "✓ " : "… "), text), close);
+}

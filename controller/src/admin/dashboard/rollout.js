@@ -1,0 +1,97 @@
+// A rollout: where it is, why it waits, what is known, what can be said.
+
+import { button, verbs } from "./actions.js";
+import { children, h } from "./dom.js";
+import { evidence, numbers } from "./evidence.js";
+import { bar } from "./list.js";
+import { proxies } from "./split.js";
+import { known } from "./stream.js";
+import { badge, exactly, phase, short, time, typed, versions } from "./words.js";
+
+/** Renews the view of a rollout. */
+export function show(main, name) {
+  const view = known.rollouts.get(name);
+  children(main, [view ? page(view) : h("div", { class: "page" }, h("h1", {}, short(name)), h("p", { class: "note" }, "There is no such rollout (any more). ", h("a", { href: "#/" }, "All of them")))]);
+}
+
+function page(view) {
+  const detail = view.splits.includes(known.detail?.name) ? known.detail : null;
+  return h("div", { class: "page" },
+    h("div", { class: "bar" },
+      h("h1", {}, short(view.name), " ", badge(phase(view))),
+      h("p", {}, `${view.kind} ${versions(view) ?? ""}, for `, time(view.since), ` in this phase; ${view.acked} of ${view.live} proxies acked`)),
+    known.problems.filter((p) => p.file === view.file).map((p) => h("p", { class: "note bad", role: "alert" }, badge("problem", "bad"), ` ${p.file}${p.line ? `:${p.line}` : ""}: ${p.message}`)),
+    view.trouble && h("p", { class: "note bad", role: "alert" }, badge("trouble", "bad"), " ", view.trouble),
+    view.why && h("p", { class: "note bad" }, badge("back", "bad"), ` rolled back: ${view.why}`),
+    view.notYet && h("p", { class: "note wait" }, badge("probe", "wait"), " ", view.notYet),
+    view.pending && h("p", { class: "note wait" }, badge("pending", "wait"), ` ${view.pending} is wanted and not begun yet`),
+    h("div", { class: "now" },
+      view.steps.length > 0 && track(view),
+      h("p", { class: "waits" }, view.waits ? [h("strong", {}, "Waits for "), typed(view.waits)] : "Waits for nothing."),
+      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as)))),
+    weights(view), evidence(view), metrics(view), numbers(detail),
+    detail && h("section", { "aria-labelledby": "late" },
+      h("h2", { id: "late" }, "Proxies that have not acked"),
+      proxies(detail, (p) => p.state === "live" && p.standing !== "acked"),
+      h("p", {}, "All of them: ", view.splits.map((name, at) => [at ? ", " : "", h("a", { href: `#/split/${name}` }, `split ${short(name)}`)]))),
+    events(view), judgments(view), conditions(view));
+}
+
+function track(view) {
+  const done = ["Update", "Switch", "CleanUp", "Watch", "Promoted"].includes(view.phase);
+  const step = (weight, at) => {
+    const state = done || at + 1 < view.step ? "done" : at + 1 === view.step ? "here" : "to come";
+    return h("li", { class: state.replace(" ", "-"), "aria-current": state === "here" ? "step" : null },
+      h("span", { "aria-hidden": "true" }, { done: "✓", here: "▶", "to come": "○" }[state]), ` ${exactly(weight)}`,
+      h("span", { class: "unseen" }, `, ${state}`));
+  };
+  const end = { Promoted: "done", RolledBack: "to-come" }[view.phase] ?? (done ? "here" : "to-come");
+  return h("ol", { class: "steps", "aria-label": "Steps" }, view.steps.map(step),
+    h("li", { class: end, "aria-current": end === "here" ? "step" : null }, h("span", { "aria-hidden": "true" }, { done: "✓", here: "▶" }[end] ?? "○"), " promoted"));
+}
+
+function weights(view) {
+  const role = (name) => {
+    const pods = view.pods[name];
+    return h("tr", {},
+      h("th", { scope: "row" }, name), h("td", {}, exactly(view.weights[name] ?? 0)),
+      h("td", {}, pods ? `${pods.ready} of ${pods.replicas} ready` : "–"), h("td", {}, pods?.version ?? "–"), h("td", {}, pods?.trouble ?? ""));
+  };
+  const heads = ["Role", "Weight", "Pods", "Version", "Trouble"];
+  return h("section", { "aria-labelledby": "weights" },
+    h("h2", { id: "weights" }, "Weights"),
+    bar(["canary", "baseline", "main"].map((name) => [name, view.weights[name]])),
+    h("div", { class: "wide", tabindex: "0", role: "group", "aria-labelledby": "weights" }, h("table", {},
+      h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, ["canary", "baseline", "main"].map(role)))));
+}
+
+function metrics(view) {
+  const judgment = view.metrics?.judgment;
+  if (!judgment) return null;
+  const as = { pass: "good", high: "bad", low: "bad" };
+  return h("section", { "aria-labelledby": "metrics" },
+    h("h2", { id: "metrics" }, "Metrics", judgment.score === null ? "" : `: ${Math.round(judgment.score)} of 100`),
+    judgment.metrics.map((m) => h("p", {}, badge(m.class ?? "error", as[m.class] ?? "wait"), ` ${m.name}: ${m.reason}`)));
+}
+
+function events(view) {
+  const list = [...view.history].reverse();
+  return h("section", { "aria-labelledby": "events" },
+    h("h2", { id: "events" }, "Events"),
+    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, "Nothing has happened yet: write another version into its document."));
+}
+
+function judgments(view) {
+  const list = Object.entries(view.judgments ?? {});
+  if (!list.length) return null;
+  return h("section", { "aria-labelledby": "judgments" },
+    h("h2", { id: "judgments" }, "Judgments"),
+    h("ul", {}, list.map(([name, outcome]) => h("li", {}, `${short(name)}: ${outcome}`))));
+}
+
+function conditions(view) {
+  if (!view.conditions.length) return null;
+  return h("details", {}, h("summary", {}, "Conditions"),
+    view.conditions.map((c) => h("p", {}, badge(c.type, "plain"), ` ${c.status}, ${c.reason}: ${c.message} (`, time(c.lastTransitionTime), ")")));
+}

@@ -1,0 +1,203 @@
+//! `GET /v1/events`: everything as it stands, then what changes, as server-sent events.
+//!
+//! In: what is to be told in detail, `?split=NAMESPACE/NAME`. Out: one [`News`] after another, [`PACE`] apart at least, and every
+//! [`BEAT`] even when nothing happened, so that a reader can tell silence from a broken line.
+
+use super::{
+    browser::Gate,
+    model::{Missing, Problem, Split},
+    view,
+};
+use crate::{context::Desk, listen::teach, rollouts::view::View};
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{HeaderName, StatusCode, header::CACHE_CONTROL},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+    routing::get,
+};
+use futures::stream;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Streams at once. Each costs a look at everything per [`PACE`]; that many people do not look at one controller.
+const STREAMS: usize = 32;
+/// Between two events of a stream.
+const PACE: Duration = Duration::from_millis(200);
+/// At least that often there is an event.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// One event.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct News {
+    /// The controller's clock.
+    now: Timestamp,
+    /// Only in the first event, which tells everything: what a page needs to act.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hello: Option<Hello>,
+    /// Splits that are new or changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    splits: Vec<Split>,
+    /// Rollouts that are new or changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rollouts: Vec<View>,
+    /// The split that was asked for, with proxies and counts, if it changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Split>,
+    /// What is wrong in the store, if that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<Store>,
+    /// `split/NAME` and `rollout/NAME` of what is gone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Hello {
+    token: String,
+    version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Store {
+    problems: Vec<Problem>,
+    missing: Vec<Missing>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    split: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Room {
+    desk: Desk,
+    gate: Gate,
+    seats: Arc<Semaphore>,
+}
+
+/// One stream.
+struct Teller {
+    room: Room,
+    about: Option<String>,
+    shown: watch::Receiver<()>,
+    closing: watch::Receiver<bool>,
+    /// Of everything that was told: a hash of what was told of it.
+    told: HashMap<String, u64>,
+    begun: bool,
+    _seat: OwnedSemaphorePermit,
+}
+
+/// The stream's route.
+pub(super) fn router(desk: Desk, gate: Gate) -> Router {
+    let room = Room { desk, gate, seats: Arc::new(Semaphore::new(STREAMS)) };
+    Router::new().route("/v1/events", get(events)).with_state(room)
+}
+
+async fn events(State(room): State<Room>, Query(about): Query<About>) -> Response {
+    let Ok(seat) = Arc::clone(&room.seats).try_acquire_owned() else {
+        return teach(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{STREAMS} pages look at this controller already; close one"),
+        );
+    };
+    let (shown, closing) = (room.desk.context.shown(), room.desk.context.closing());
+    let about = about.split;
+    let teller = Teller { room, about, shown, closing, told: HashMap::new(), begun: false, _seat: seat };
+    let told = stream::unfold(teller, |mut teller| async move {
+        let news = teller.next().await?;
+        let event = Event::default().json_data(&news).unwrap_or_default();
+        Some((Ok::<_, Infallible>(event), teller))
+    });
+    let headers = [(CACHE_CONTROL, "no-store"), (HeaderName::from_static("x-content-type-options"), "nosniff")];
+    (headers, Sse::new(told)).into_response()
+}
+
+impl Teller {
+    /// `None`: the process closes.
+    async fn next(&mut self) -> Option<News> {
+        if *self.closing.borrow() {
+            return None;
+        }
+        if !self.begun {
+            self.begun = true;
+            let hello = Hello { token: self.room.gate.token.to_string(), version: env!("CARGO_PKG_VERSION") };
+            return Some(News { hello: Some(hello), ..self.look() });
+        }
+        let beat = time::Instant::now() + BEAT;
+        loop {
+            tokio::select! {
+                () = time::sleep(PACE) => {}
+                _ = self.closing.wait_for(|closing| *closing) => return None,
+            }
+            let due = tokio::select! {
+                changed = self.shown.changed() => { changed.ok()?; false }
+                () = time::sleep_until(beat) => true,
+                _ = self.closing.wait_for(|closing| *closing) => return None,
+            };
+            let news = self.look();
+            if due || !news.is_empty() {
+                return Some(news);
+            }
+        }
+    }
+
+    /// What is not as it was told last.
+    fn look(&mut self) -> News {
+        self.shown.borrow_and_update();
+        let now = self.room.desk.context.clock.now();
+        let (all, rollouts, detail) = {
+            let inner = self.room.desk.context.lock();
+            let detail = self.about.as_deref().and_then(|name| view::split(&inner, name, Some(now.at)));
+            (view::splits(&inner), inner.rollouts.values().cloned().collect::<Vec<_>>(), detail)
+        };
+        let before = std::mem::take(&mut self.told);
+        let mut is_new = |key: String, value: &dyn Fn() -> serde_json::Result<Vec<u8>>| {
+            let hash = value().map_or(0, |json| xxh3_64(&json));
+            let new = before.get(&key) != Some(&hash);
+            self.told.insert(key, hash);
+            new
+        };
+        let mut news = News { now: now.wall, ..News::default() };
+        for split in all.splits {
+            if is_new(format!("split/{}", split.name), &|| serde_json::to_vec(&split)) {
+                news.splits.push(split);
+            }
+        }
+        for view in rollouts {
+            if is_new(format!("rollout/{}", view.name), &|| serde_json::to_vec(&view)) {
+                news.rollouts.push(view);
+            }
+        }
+        if let Some(detail) = detail
+            && is_new("detail".to_owned(), &|| serde_json::to_vec(&detail))
+        {
+            news.detail = Some(detail);
+        }
+        let store = Store { problems: all.problems, missing: all.missing };
+        if is_new("store".to_owned(), &|| serde_json::to_vec(&store)) {
+            news.store = Some(store);
+        }
+        news.gone = before.into_keys().filter(|key| !self.told.contains_key(key)).collect();
+        news
+    }
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        let Self { now: _, hello, splits, rollouts, detail, store, gone } = self;
+        let one = hello.is_some() || detail.is_some() || store.is_some();
+        !one && splits.is_empty() && rollouts.is_empty() && gone.is_empty()
+    }
+}
