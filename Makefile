@@ -61,15 +61,18 @@ e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real
 	$(CARGO) test --workspace --test e2e
 
 # Tests of what Envoy does with the filter and with ext-proc.
+ENVOYS := 1.36 1.37 1.38 1.39
 DATA_PATH := ack:: assignment:: backwards:: config:: counts:: ext_proc:: hostile:: last_good:: plugins:: poller:: with_controller::
+
+# Envoy 1.36 does not show ext_proc the answers that it gives itself.
+SKIP_1.36 := --skip failures::ext_proc --skip grpc::ext_proc
 
 test-envoy-versions: wasm dist/sluicegate-faults.wasm ## the data path again, on older releases of Envoy
 	@$(TOOLS) envoy envoys
 	@$(BUILD)
-	@for envoy in $(CURDIR)/.tools/envoy-*; do \
-	  "$$envoy" --version | sed -n 's,.*version: [0-9a-f]*/\([0-9.]*\)/.*,== Envoy \1,p'; \
-	  ENVOY="$$envoy" $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) || failed="$$failed $${envoy##*-}"; \
-	done; [ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
+	@failed=; $(foreach version,$(ENVOYS),echo "== Envoy $(version)"; ENVOY=$(CURDIR)/.tools/envoy-$(version) \
+	  $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) $(SKIP_$(version)) || failed="$$failed $(version)";) \
+	[ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
 
 demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
 	@$(TOOLS) envoy

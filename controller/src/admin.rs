@@ -3,8 +3,8 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /`, `GET /dashboard/{file}` | the page for people: [`dashboard`] |
-//! | `GET /v1/events` | what the two lists below tell, and each change of it, as server-sent events: [`events`] |
+//! | `GET /`, `GET /dashboard/{file}` | the page for people |
+//! | `GET /v1/events` | what the two lists below tell, and each change of it, as server-sent events |
 //! | `GET /healthz` | 200 while the process runs |
 //! | `GET /readyz` | 200 once the store has been read, 503 before and while shutting down |
 //! | `GET /metrics` | Prometheus |

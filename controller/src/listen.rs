@@ -28,13 +28,16 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-/// A peer has this long for its TLS handshake, and for the headers of a request once it has begun to send them.
+/// A peer has this long for its TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Open connections have this long to finish when the process ends, unless told otherwise.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Connections that may wait to be accepted: all proxies come at once when a controller was away. The kernel takes less
 /// where `net.core.somaxconn` says so.
 const BACKLOG: u32 = 4096;
+/// What is read ahead of one HTTP/1.1 connection, and the longest head of a request. Who sends thousands of requests at once
+/// and reads no answer costs no more.
+const READ_AHEAD: usize = 64 << 10;
 /// Streams of one HTTP/2 connection; a peer opens another connection for more.
 const STREAMS: u32 = 1024;
 /// An HTTP/2 peer from which nothing is heard is asked this often whether it is there.
@@ -135,7 +138,7 @@ async fn speaks_http1(stream: &TcpStream) -> bool {
 
 async fn talk_http1(stream: TcpStream, router: Router, graceful: Watcher) {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(None);
+    builder.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_AHEAD);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(why) = graceful.watch(connection).await {
         debug!(%why, "connection ended early");
@@ -153,7 +156,7 @@ async fn shake_hands(stream: TcpStream, tls: tokio_rustls::TlsAcceptor, router: 
 
 async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, router: Router, graceful: Watcher) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_AHEAD);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(PING);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(why) = graceful.watch(connection.into_owned()).await {

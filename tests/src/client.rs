@@ -58,6 +58,7 @@ impl Response {
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    host: &'static str,
 }
 
 impl Client {
@@ -70,7 +71,14 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream, buffer: Vec::new(), host: "test" })
+    }
+
+    /// Asks for another host than `test`, as the admin port wants it.
+    #[must_use]
+    pub const fn named(mut self, host: &'static str) -> Self {
+        self.host = host;
+        self
     }
 
     /// Changes how long a read waits.
@@ -141,14 +149,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads its answer. `Host: test` unless `headers` names a host.
+    /// Sends a request and reads its answer. Of the host `test`, unless [`Self::named`] or `headers` say another.
     ///
     /// # Errors
     /// As [`Self::send`] and [`Self::read`].
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response> {
         let mut bytes = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            bytes.extend_from_slice(b"host: test\r\n");
+            bytes.extend_from_slice(format!("host: {}\r\n", self.host).as_bytes());
         }
         for (name, value) in headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());

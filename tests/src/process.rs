@@ -121,6 +121,21 @@ impl Process {
         signal::kill(self.pid(), signal).ok();
     }
 
+    /// Stops it until SIGCONT, and waits until none of its threads runs any more.
+    ///
+    /// # Errors
+    /// When one still does.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        poll::until("all its threads to be stopped", poll::LONG, || {
+            let threads = fs::read_dir(&tasks).map_err(|why| why.to_string())?.flatten();
+            let status = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+            let runs = status.filter(|status| !status.contains("State:\tT")).count();
+            if runs == 0 { Ok(()) } else { Err(format!("{runs} run")) }
+        })
+    }
+
     /// Kills it without a chance to say goodbye, as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().ok();

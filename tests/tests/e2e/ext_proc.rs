@@ -119,7 +119,7 @@ fn a_service_that_does_not_answer_costs_the_split_and_no_request() -> Result<()>
     };
     brain.publish_and_wait(split("backend", 1, &[("v1", 0), ("v2", 1)]))?;
     ensure!(goes()? == "v2");
-    services[0].process().signal(Signal::SIGSTOP);
+    services[0].process().freeze()?;
     ensure!(goes()? == "v1", "the default route, after the timeout");
     services[0].process().signal(Signal::SIGCONT);
     poll::until("decisions again", poll::LONG, || match goes() {

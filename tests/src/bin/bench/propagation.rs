@@ -27,8 +27,6 @@ use crate::args::Args;
 /// Requests per second, over all proxies.
 const RATE: f64 = 2000.0;
 const PODS: [&str; 2] = ["v1", "v2"];
-/// The admin port goes by no other name.
-const HOST: (&str, &str) = ("host", "localhost");
 const SPLIT: &str = "/v1/splits/default/bench";
 
 /// The last answers of each pod, in ns since `origin`: when one came, and when one was sent that came.
@@ -80,7 +78,7 @@ fn measure(changes: usize, proxies: usize, workers: usize) -> Result<Row> {
     let pods = Upstreams::start(&PODS)?;
     let controller = Controller::start(&[("bench.yaml", &split_yaml("bench", &[("v1", 100), ("v2", 0)], ""))])?;
     let envoys: Vec<Envoy> = (0..proxies).map(|_| envoy(&pods, controller.proxy, workers)).collect::<Result<_>>()?;
-    let mut admin = Client::connect(controller.admin)?;
+    let mut admin = Client::connect(controller.admin)?.named("localhost");
     poll::until("all proxies to be heard of", poll::LONG, || {
         let split = ask(&mut admin, SPLIT).map_err(|error| format!("{error:#}"))?;
         if split["live"] == proxies && split["acked"] == proxies { Ok(()) } else { Err(split.to_string()) }
@@ -119,7 +117,7 @@ fn one_change(admin: &mut Client, change: usize, seen: &Seen, row: &mut Row) -> 
     let (old, new) = (change % 2, (change + 1) % 2);
     let weights = json!({ "weights": { PODS[old]: 0, PODS[new]: 100 } }).to_string();
     let began = seen.now();
-    let headers = [HOST, ("content-type", "application/json")];
+    let headers = [("content-type", "application/json")];
     let answer = admin.request("POST", &format!("{SPLIT}/weights"), &headers, weights.as_bytes())?;
     ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
     let written = seen.now();
@@ -148,7 +146,7 @@ fn write_to_disk(dir: &Path) -> Result<()> {
 }
 
 fn ask(admin: &mut Client, target: &str) -> Result<Value> {
-    let answer = admin.request("GET", target, &[HOST], b"")?;
+    let answer = admin.request("GET", target, &[], b"")?;
     ensure!(answer.status == 200, "{target}: status {}: {}", answer.status, answer.text());
     answer.json()
 }

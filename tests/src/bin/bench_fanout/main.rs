@@ -26,7 +26,9 @@ fn main() -> Result<()> {
             Part::Connect => parts::connect(&args, &cores, &mut costs)?,
             Part::Change => costs.change = Some(parts::change(&args, &cores, 1)?),
             Part::Splits => {
-                parts::change(&args, &cores, args.splits)?;
+                // Each of them acks every split when it comes, which is what takes the time.
+                let tenth = Args { proxies: args.proxies.div_ceil(10), ..args.clone() };
+                parts::change(&tenth, &cores, args.splits)?;
             }
             Part::Storm => costs.storm = Some(parts::storm(&args, &cores)?),
             Part::Slow => parts::slow(&args, &cores)?,

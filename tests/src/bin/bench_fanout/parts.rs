@@ -130,7 +130,7 @@ pub(crate) fn slow(args: &Args, cores: &Cores) -> Result<()> {
         &format!("{} → {}", mib(before), mib(most)),
     );
     let began = Instant::now();
-    let mut admin = Client::connect(rig.controller.admin)?;
+    let mut admin = Client::connect(rig.controller.admin)?.named("localhost");
     poll::until("the slow ones to be lost", PATIENCE, || match standing(&mut admin) {
         Ok((acked, live)) if (acked, live) == (good, good) => Ok(()),
         other => Err(format!("{other:?}")),

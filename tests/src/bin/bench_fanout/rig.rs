@@ -77,7 +77,7 @@ impl Rig {
     /// Waits until the controller holds a poll of each proxy, and each has acked. Returns what the fleet saw meanwhile.
     pub(crate) fn until_steady(&self) -> Result<Seen> {
         let mut seen = Seen::default();
-        let mut admin = Client::connect(self.controller.admin)?;
+        let mut admin = Client::connect(self.controller.admin)?.named("localhost");
         admin.patience(PATIENCE)?;
         poll::until("all polls to be held", PATIENCE, || {
             add(&mut seen, self.fleet.take());
@@ -93,7 +93,7 @@ impl Rig {
 
     /// Changes the weights, and waits until so many proxies have the answer and have acked it.
     pub(crate) fn change(&mut self, reach: usize) -> Result<Changed> {
-        let mut admin = Client::connect(self.controller.admin)?;
+        let mut admin = Client::connect(self.controller.admin)?.named("localhost");
         admin.patience(PATIENCE)?;
         let mut seen = self.fleet.take();
         ensure!(seen.failures.is_empty(), "polls failed: {:?}", seen.failures);

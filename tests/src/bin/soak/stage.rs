@@ -66,14 +66,14 @@ impl Stage {
     pub(crate) fn change(&mut self) -> Result<Changed> {
         self.second = !self.second;
         let weights = json!({ "weights": { "v1": u8::from(!self.second), "v2": u8::from(self.second) } }).to_string();
-        let mut admin = Client::connect(self.controller.admin)?;
+        let mut admin = Client::connect(self.controller.admin)?.named("localhost");
         let began = Instant::now();
-        let json = [("host", "localhost"), ("content-type", "application/json")];
+        let json = [("content-type", "application/json")];
         let answer = admin.request("POST", &format!("{SPLIT}/weights"), &json, weights.as_bytes())?;
         ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
         let generation = answer.json()?["generation"].as_u64().context("no generation in the answer")?;
         let wait = format!("{SPLIT}?wait=acked&generation={generation}&timeout=15");
-        admin.request("GET", &wait, &json[..1], b"")?;
+        admin.request("GET", &wait, &[], b"")?;
         // A controller that was just started knows of no proxy yet, and waits for none.
         self.all_acked()?;
         Ok(Changed { began, acked: Instant::now(), pod: if self.second { "v2" } else { "v1" } })
