@@ -79,7 +79,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
     let (close, closing) = watch::channel(false);
     info!(listen = %port.address()?, "listening for Envoy");
     let serving = tokio::spawn(port.serve(router, closing.clone()));
-    let following = tokio::spawn(Arc::clone(&follower).run(closing.clone()));
+    let following = tokio::spawn(Arc::clone(&follower).run());
     let (close_metrics, closing_metrics) = watch::channel(false);
     let monitored = match metrics {
         None => None,
@@ -92,8 +92,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
     stop.await;
     info!("shutting down");
     close.send_replace(true);
-    following.await.context("the poller ended with a panic")?;
     serving.await.context("the port ended with a panic")?;
+    // Not before: what is decided while it drains is decided by the weights in force, and acked.
+    following.abort();
     if let Err(why) = follower.report().await {
         warn!("the last counts could not be reported: {why:#}");
     }

@@ -18,7 +18,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 /// How long the controller may hold a poll.
@@ -81,9 +81,9 @@ impl Follower {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The controller has answered at least once.
-    pub fn has_weights(&self) -> bool {
-        self.known().answered
+    /// There is something to decide by: the controller has answered, or there is a fallback.
+    pub fn can_decide(&self) -> bool {
+        self.gate.has_fallback() || self.known().answered
     }
 
     /// Since the controller's last answer.
@@ -91,14 +91,9 @@ impl Follower {
         self.clock.now().at.saturating_sub(self.known().contact)
     }
 
-    /// Polls, reports and watches for silence until the process closes.
-    pub async fn run(self: Arc<Self>, mut closing: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.sync() => {}
-            () = self.reports() => {}
-            () = self.watch() => {}
-            _ = closing.wait_for(|closing| *closing) => {}
-        }
+    /// Polls, reports and watches for silence, for as long as it is let.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.sync(), self.reports(), self.watch());
     }
 
     async fn sync(&self) {

@@ -119,6 +119,11 @@ impl Gate {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// There is something to decide by before there are weights.
+    pub fn has_fallback(&self) -> bool {
+        self.rules.fallback.is_some()
+    }
+
     /// From here on, every request is decided by this. Returns what was refused.
     pub fn load(&self, snapshot: Option<Snapshot>) -> Vec<String> {
         let lost = snapshot.as_ref().is_some_and(|s| s.lost);

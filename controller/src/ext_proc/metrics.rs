@@ -38,7 +38,7 @@ pub(super) fn router(told: Told) -> Router {
 }
 
 async fn ready(State(told): State<Told>) -> Response {
-    match told.follower.has_weights() && !*told.closing.borrow() {
+    match told.follower.can_decide() && !*told.closing.borrow() {
         true => "ready\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
     }

@@ -207,7 +207,8 @@ fn it_is_reached_by_tls_and_reaches_the_controller_by_tls_with_a_token() -> Resu
 #[test]
 fn until_there_are_weights_the_fallback_decides() -> Result<()> {
     let nobody = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-    let services = services(1, nobody, &["--fallback", "v1=1,v2=3"])?;
+    let mut services = services(1, nobody, &["--fallback", "v1=1,v2=3"])?;
+    ensure!(services[0].monitored("/readyz")?.status == 200);
     let pods = Upstreams::start(&PODS)?;
     let envoy = envoy(&pods, nobody, ext_proc::filter(), services[0].cluster())?;
     let mut by_pod = std::collections::BTreeMap::new();
