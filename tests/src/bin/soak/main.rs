@@ -47,7 +47,7 @@ fn report(parts: &[Part]) -> String {
         out += &format!("{}\n", part.row());
     }
     for part in parts.iter().filter(|part| part.kind == Kind::Calm) {
-        out += "\nResident memory in the calm part, least squares over a sample per second:\n\n";
+        out += "\nResident memory in the calm part, least squares over the second half of it, a sample per second:\n\n";
         for (what, trend) in [("Envoy", &part.envoy), ("controller", &part.controller)] {
             out += &format!("* {what}: {}\n", trend.slope());
         }
