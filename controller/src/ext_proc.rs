@@ -70,11 +70,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<()> {
         observe: config.rules.observe,
         lost_after: config.lost_after,
     };
-    let header = Arc::from(config.rules.header.as_str());
     let gate = Arc::new(Gate::new(config.rules, rand::random()));
     let follower = Follower::new(identity, Arc::clone(&gate), Link::new(config.controller)?, clock.clone());
     let follower = Arc::new(follower);
-    let router = service::router(Desk { gate: Arc::clone(&gate), clock, header, access_log: config.access_log });
+    let router = service::router(Desk { gate: Arc::clone(&gate), clock, access_log: config.access_log });
 
     let (close, closing) = watch::channel(false);
     info!(listen = %port.address()?, "listening for Envoy");

@@ -54,6 +54,17 @@ pub struct Seen {
     pub failures: BTreeMap<String, u64>,
 }
 
+impl Seen {
+    /// Adds what was seen later.
+    pub fn add(&mut self, later: Self) {
+        self.news.extend(later.news);
+        self.empty += later.empty;
+        for (why, count) in later.failures {
+            *self.failures.entry(why).or_default() += count;
+        }
+    }
+}
+
 /// See the module; dropped, all connections close.
 #[derive(Debug)]
 pub struct Fleet {
@@ -226,13 +237,7 @@ impl Ships {
         if self.seen.news.is_empty() && self.seen.empty == 0 && self.seen.failures.is_empty() {
             return;
         }
-        let new = std::mem::take(&mut self.seen);
-        let mut seen = self.shared.seen();
-        seen.news.extend(new.news);
-        seen.empty += new.empty;
-        for (why, count) in new.failures {
-            *seen.failures.entry(why).or_default() += count;
-        }
+        self.shared.seen().add(std::mem::take(&mut self.seen));
     }
 }
 

@@ -24,8 +24,6 @@ pub struct Desk {
     pub gate: Arc<Gate>,
     /// The moment.
     pub clock: Clock,
-    /// The subset header.
-    pub header: Arc<str>,
     /// Envoy is given the subset as dynamic metadata.
     pub access_log: bool,
 }
@@ -76,7 +74,7 @@ impl Exchange {
         // Envoy has one request per stream; whoever has more gives up the one before.
         self.end(Outcome::Abandoned, false);
         let Verdict { subset, header, cookie, observed } = self.desk.gate.decide(headers, attributes);
-        let name = &self.desk.header;
+        let name = self.desk.gate.header();
         let response = match (header, &subset) {
             (Change::Write, Some(subset)) => set(name, subset.clone(), AppendAction::Overwrite, true),
             (Change::Remove, _) => {

@@ -119,6 +119,11 @@ impl Gate {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The subset header, lower case.
+    pub fn header(&self) -> &str {
+        &self.rules.header
+    }
+
     /// There is something to decide by before there are weights.
     pub fn has_fallback(&self) -> bool {
         self.rules.fallback.is_some()
@@ -155,7 +160,7 @@ impl Gate {
 
     /// Decides one request.
     pub fn decide(&self, headers: &HeaderMap, attributes: Option<&Struct>) -> Verdict {
-        let header = self.rules.header.as_str();
+        let header = self.header();
         let mut live = Live { headers, attributes };
         let removed = || match headers.first(header) {
             Some(_) => Change::Remove,

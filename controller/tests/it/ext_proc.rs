@@ -74,8 +74,7 @@ fn gate(split: SplitSpec) -> Arc<Gate> {
 async fn start(split: SplitSpec, farewell: Duration) -> Running {
     let port = Port::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap().with_farewell(farewell);
     let (gate, address) = (gate(split), port.address().unwrap());
-    let header = Arc::from("x-sluicegate-subset");
-    let router = service::router(Desk { gate: Arc::clone(&gate), clock: app::clock(), header, access_log: false });
+    let router = service::router(Desk { gate: Arc::clone(&gate), clock: app::clock(), access_log: false });
     let (close, closing) = watch::channel(false);
     Running { gate, address, close, served: tokio::spawn(port.serve(router, closing)) }
 }
@@ -327,8 +326,7 @@ proptest! {
         for protocol in [Protocol::Http, Protocol::Grpc] {
             let sticky = Assignment::Sticky(Sticky { key: key.clone(), salt: "s".to_owned() });
             let gate = gate(SplitSpec { protocol, ..spec(&[1, 1], sticky) });
-            let header = Arc::from("x-sluicegate-subset");
-            let desk = Desk { gate: Arc::clone(&gate), clock: app::clock(), header, access_log: true };
+            let desk = Desk { gate: Arc::clone(&gate), clock: app::clock(), access_log: true };
             let mut exchange = sluicegate::ext_proc::exchange::Exchange::new(desk);
             let begun = parts.iter().filter(|part| matches!(part.part, Some(Part::RequestHeaders(_)))).count() as u64;
             for part in &parts {

@@ -7,7 +7,7 @@ use sluicegate_tests::ext_proc::{ExtProc, filter_to, service_named};
 use sluicegate_tests::load::{Limits, Load, Tally};
 
 use crate::args::Args;
-use crate::hotpath::{CONNECTIONS, check_split, requests, warm_up};
+use crate::hotpath::{CONNECTIONS, DISTURBED, check_split, requests, warm_up};
 use crate::machine::Others;
 use crate::rig::Rig;
 use crate::samples::{Samples, quantile};
@@ -17,8 +17,6 @@ const EXT_PROC: &str = "ours, ext-proc, counting";
 const EXT_PROC_SPLIT: &str = "ours, ext-proc, split only";
 /// In the order of the table.
 const ROWS: [&str; 7] = [NONE, NATIVE, LUA, SPLIT, COUNTS, EXT_PROC_SPLIT, EXT_PROC];
-/// A round in which other processes used so much of the machine is counted as disturbed.
-const DISTURBED: f64 = 0.05;
 
 /// One variant under measurement.
 struct Row {

@@ -18,7 +18,7 @@ use crate::{Variants, table};
 
 pub(crate) const CONNECTIONS: usize = 16;
 /// A round in which other processes used so much of the machine is measured again …
-const DISTURBED: f64 = 0.05;
+pub(crate) const DISTURBED: f64 = 0.05;
 /// … up to so many times as many rounds as asked for; then it counts as it is.
 const TRIES: usize = 2;
 

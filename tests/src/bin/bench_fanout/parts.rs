@@ -10,7 +10,7 @@ use sluicegate_tests::poll;
 use crate::args::Args;
 use crate::machine::{self, Cores};
 use crate::paper::Costs;
-use crate::rig::{PATIENCE, Rig, add, standing};
+use crate::rig::{PATIENCE, Rig, standing};
 use crate::table::{goal, mib, ms, quantile, row, spread};
 
 /// One hold of all polls.
@@ -92,7 +92,7 @@ pub(crate) fn storm(args: &Args, cores: &Cores) -> Result<f64> {
     let mut seen = rig.until_steady()?;
     let (steady, since) = (listening.elapsed(), began.elapsed());
     let cpu = rig.controller.process().cpu()?;
-    add(&mut seen, rig.fleet.take());
+    seen.add(rig.fleet.take());
     goal(part, "from listening again to all polls held and acked", &ms(steady), steady.as_secs_f64(), 5.0, "s");
     row(part, "from the kill", &ms(since));
     row(part, "controller's CPU from its start until then", &ms(cpu));

@@ -80,7 +80,7 @@ impl Rig {
         let mut admin = Client::connect(self.controller.admin)?.named("localhost");
         admin.patience(PATIENCE)?;
         poll::until("all polls to be held", PATIENCE, || {
-            add(&mut seen, self.fleet.take());
+            seen.add(self.fleet.take());
             let held = metric(&mut admin, "sluicegate_sync_polls_open").map_err(|why| format!("{why:#}"))?;
             let (acked, live) = standing(&mut admin).map_err(|why| format!("{why:#}"))?;
             if (held, acked, live) == (self.proxies, self.proxies, self.proxies) {
@@ -122,7 +122,7 @@ impl Rig {
         }
         let cpu = self.controller.process().cpu()? - cpu;
         poll::until("all answers to be read", PATIENCE, || {
-            add(&mut seen, self.fleet.take());
+            seen.add(self.fleet.take());
             if seen.news.len() >= reach { Ok(()) } else { Err(format!("{}, {:?}", seen.news.len(), seen.failures)) }
         })?;
         ensure!(
@@ -167,13 +167,4 @@ pub(crate) fn metric(admin: &mut Client, name: &str) -> Result<usize> {
     let text = answer.text();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("no {name} in the metrics"))
-}
-
-/// Adds what was seen later.
-pub(crate) fn add(seen: &mut Seen, later: Seen) {
-    seen.news.extend(later.news);
-    seen.empty += later.empty;
-    for (why, count) in later.failures {
-        *seen.failures.entry(why).or_default() += count;
-    }
 }
