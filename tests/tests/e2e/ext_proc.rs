@@ -214,9 +214,10 @@ fn until_there_are_weights_the_fallback_decides() -> Result<()> {
     let mut by_pod = std::collections::BTreeMap::new();
     for _ in 0..40 {
         let answer = client::get(envoy.listener(WEB)?, "/")?;
-        *by_pod.entry(answer.header("x-pod").unwrap_or_default()).or_insert(0) += 1;
+        *by_pod.entry(answer.header("x-pod").unwrap_or_default()).or_insert(0_u32) += 1;
     }
-    ensure!(by_pod == [("v1".to_owned(), 10), ("v2".to_owned(), 30)].into(), "{by_pod:?}");
+    // What an even split promises at every moment: off by no more than there are subsets.
+    ensure!(by_pod["v1"].abs_diff(10) <= 2 && by_pod["v1"] + by_pod["v2"] == 40, "{by_pod:?}");
     let brain = Brain::start_on(nobody)?;
     brain.publish_and_wait(split("backend", 1, &[("v1", 0), ("v3", 1)]))?;
     ensure!(client::get(envoy.listener(WEB)?, "/")?.header("x-pod").as_deref() == Some("v3"));
