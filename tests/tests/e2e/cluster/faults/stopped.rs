@@ -25,6 +25,8 @@ enum Fault {
     StopUnheard,
     /// It is killed, and its answer is lost.
     Kill,
+    /// Etcd is killed, after its answer.
+    KillEtcd,
 }
 
 /// A controller that goes by the stand-in to a control plane of its own.
@@ -55,9 +57,11 @@ impl Stage {
             None => format!(r#""phase":"{phase}""#),
         };
         let cluster = Arc::clone(&self.lab.cluster);
-        self.between.trap(&needle, fault != Fault::Stop, move || match fault {
+        let lost = matches!(fault, Fault::StopUnheard | Fault::Kill);
+        self.between.trap(&needle, lost, move || match fault {
             Fault::Stop | Fault::StopUnheard => cluster.signal(Part::ApiServer, Signal::SIGSTOP),
             Fault::Kill => cluster.kill(Part::ApiServer),
+            Fault::KillEtcd => cluster.kill(Part::Etcd),
         })
     }
 
@@ -73,13 +77,7 @@ impl Stage {
             if let Some(canary) = canary {
                 told_to_a_new_proxy(&self.lab, *canary).with_context(|| format!("in {phase}"))?;
             }
-            let since = Instant::now();
-            let long_enough = || since.elapsed() >= Duration::from_secs(*seconds);
-            poll::until(
-                "the API server to be missed",
-                PATIENCE,
-                || if long_enough() { Ok(()) } else { Err("a moment") },
-            )?;
+            wait(Duration::from_secs(*seconds))?;
             if let Some((phase, fault, ..)) = next.as_slice().first() {
                 word = self.arm(phase, *fault);
             }
@@ -90,14 +88,17 @@ impl Stage {
 
     fn back(&self, fault: Fault) -> Result<()> {
         let cluster = &self.lab.cluster;
-        if fault != Fault::Kill {
-            cluster.signal(Part::ApiServer, Signal::SIGCONT);
-            return Ok(());
+        match fault {
+            Fault::Stop | Fault::StopUnheard => cluster.signal(Part::ApiServer, Signal::SIGCONT),
+            Fault::KillEtcd => cluster.restart(Part::Etcd)?,
+            Fault::Kill => {
+                cluster.restart(Part::ApiServer)?;
+                // It is not what is tested, and may take minutes to try again.
+                cluster.kill(Part::ControllerManager);
+                cluster.restart(Part::ControllerManager)?;
+            }
         }
-        cluster.restart(Part::ApiServer)?;
-        // It is not what is tested, and may take minutes to try again.
-        cluster.kill(Part::ControllerManager);
-        cluster.restart(Part::ControllerManager)
+        Ok(())
     }
 }
 
@@ -152,49 +153,50 @@ fn an_etcd_that_is_killed_and_forgets_and_an_api_server_that_is_busy_are_waited_
     let mut stage = Stage::start("etcd")?;
     let load = stage.lab.load(RATE)?;
     let cluster = Arc::clone(&stage.lab.cluster);
-    let at_step = |lab: &KubeLab, step: &str| {
-        lab.until(step, "canarydeploys", |o| o["status"]["phase"] == "Hold" && o["status"]["step"] == step)
+    let come_to = |step: &str, word: Receiver<()>| {
+        word.recv_timeout(PATIENCE).with_context(|| format!("it never came to hold {step}"))
     };
+    let first = stage.arm("hold 0", Fault::KillEtcd);
     stage.lab.apply(&automatic("hello:v2"))?;
-    at_step(&stage.lab, "1/4")?;
-    cluster.kill(Part::Etcd);
+    come_to("0", first)?;
     told_to_a_new_proxy(&stage.lab, 1)?;
-    cluster.restart(Part::Etcd)?;
-    at_step(&stage.lab, "2/4")?;
+    let second = stage.arm("hold 1", Fault::Kill);
+    stage.back(Fault::KillEtcd)?;
+    come_to("1", second)?;
     // What was followed is not to be had any more: `410 Gone`, and everything is listed again.
-    let before = stage.chronicle.weights()?;
+    // Nothing is written meanwhile, so nothing is forgotten that was not read here.
+    let before = (stage.chronicle.weights()?, stage.chronicle.phases()?);
     cluster.compact()?;
-    cluster.kill(Part::ApiServer);
-    cluster.restart(Part::ApiServer)?;
-    cluster.kill(Part::ControllerManager);
-    cluster.restart(Part::ControllerManager)?;
-    at_step(&stage.lab, "3/4")?;
+    let third = stage.arm("hold 2", Fault::Stop);
+    stage.back(Fault::Kill)?;
+    come_to("2", third)?;
     // Longer than the lease lasts; and a busy server is asked no more often than any other.
     stage.between.set_busy(true);
-    let (since, asked) = (Instant::now(), count(&stage.between));
-    poll::until("the lease to run out", PATIENCE, || {
-        if since.elapsed() > Duration::from_secs(12) { Ok(()) } else { Err("a moment") }
-    })?;
+    stage.back(Fault::Stop)?;
+    let asked = count(&stage.between);
+    wait(Duration::from_secs(12))?;
     let asked = count(&stage.between) - asked;
     ensure!(asked < 12 * 20, "{asked} requests in 12 s to a server that is busy");
     told_to_a_new_proxy(&stage.lab, 25)?;
     stage.between.set_busy(false);
     for _ in 0..5 {
         stage.between.cut();
-        let since = Instant::now();
-        poll::until(
-            "a moment",
-            PATIENCE,
-            || if since.elapsed() > Duration::from_millis(300) { Ok(()) } else { Err("") },
-        )?;
+        wait(Duration::from_millis(300))?;
     }
     stage.lab.until("promotion", "canarydeploys", is_in("Promoted"))?;
     load.stop_clean()?;
-    ensure!(before == [0, 1, 10].map(chronicle::told), "{before:?}");
+    ensure!(before.0 == [0, 1, 10].map(chronicle::told), "{before:?}");
+    ensure!(matches!(before.1.as_slice(), [(_, phases)] if *phases == chronicle::forward(4)[..7]), "{before:?}");
     let weights = stage.chronicle.weights()?;
     ensure!(weights == chronicle::planned(&[0, 1, 10, 25, 50]), "{weights:?}");
     stage.chronicle.each_step_was_judged_once(4)?;
     is_no_storm(&stage.lab.controller.process().log(), 84)
+}
+
+/// Lets a fault last: its length is what is tested.
+fn wait(long: Duration) -> Result<()> {
+    let since = Instant::now();
+    poll::until("the time to pass", PATIENCE, || if since.elapsed() >= long { Ok(()) } else { Err("a moment") })
 }
 
 fn count(between: &Between) -> u64 {
