@@ -113,10 +113,7 @@ pub(crate) fn router<S: Shown>(shown: S, gate: Gate) -> Router {
 
 async fn events<S: Shown>(State(room): State<Room<S>>, Query(about): Query<About>) -> Response {
     let Ok(seat) = Arc::clone(&room.seats).try_acquire_owned() else {
-        return teach(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{STREAMS} pages look at this already; close one"),
-        );
+        return teach(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} pages look at this already; close one"));
     };
     let (changes, closing) = (room.shown.changes(), room.shown.closing());
     let about = about.split;

@@ -71,7 +71,8 @@ async fn open(told: Dashboard) -> Result<(dashboard::Dashboard, Looker)> {
     let context = context(told.context.as_deref());
     let connected = cluster::connect(told.context.as_deref()).await;
     let (client, usual) = connected.context("--context and KUBECONFIG say which cluster it is")?;
-    let user = who(&client).await.with_context(|| format!("{context} cannot be asked; `kubectl cluster-info` asks it too"))?;
+    let user =
+        who(&client).await.with_context(|| format!("{context} cannot be asked; `kubectl cluster-info` asks it too"))?;
     let namespace = (!told.all_namespaces).then(|| told.namespace.unwrap_or(usual));
     let looker = Looker { user, context, namespace };
     Ok((dashboard::build(port, client, looker.clone(), app::clock()).await?, looker))

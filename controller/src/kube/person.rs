@@ -179,7 +179,8 @@ impl Person {
         } });
         judgment.data = cluster::without_nulls(judgment.data);
         let (api, _) = self.api(Kind::Judgment, name);
-        let given = api.create(&PostParams::default(), &judgment);
+        let params = PostParams::default();
+        let given = api.create(&params, &judgment);
         let given = full_name(&call("to judge", Right::JUDGE, space(name), given).await?);
         let waits = format!("judgment {given} to be carried out");
         self.until(Kind::Judgment, &given, &waits, PATIENCE, |object| {

@@ -92,6 +92,9 @@ mod tests {
         );
         let list = Right { verb: "list", kind: Kind::TrafficSplit };
         let all = list.missing("ada", None);
-        assert!(all.contains("may not list trafficsplits in all namespaces") && all.contains("sluicegate-view"), "{all}");
+        assert!(
+            all.contains("may not list trafficsplits in all namespaces") && all.contains("sluicegate-view"),
+            "{all}"
+        );
     }
 }

@@ -27,6 +27,7 @@ use std::{
 };
 use tokio::{
     sync::{Notify, mpsc, watch as channel},
+    task::JoinSet,
     time::{sleep, timeout},
 };
 
@@ -98,11 +99,8 @@ impl Sight {
     /// Begins to look; returns when there is something to show, or why there is not.
     pub(super) async fn begin(&self) {
         let (told, noticed) = mpsc::channel(NOTICED);
-        for kind in KINDS {
-            drop(tokio::spawn(watch::run(self.0.cluster.clone(), kind, told.clone())));
-        }
         drop(tokio::spawn(self.clone().follow(noticed)));
-        drop(tokio::spawn(self.clone().beat()));
+        drop(tokio::spawn(self.clone().beat(told)));
         drop(tokio::spawn(self.clone().turn()));
         let mut changes = self.changes();
         let begun = changes.wait_for(|()| self.lock().begun.len() == KINDS.len());
@@ -211,25 +209,28 @@ impl Sight {
         Kind::ROLLOUTS.into_iter().find_map(object)
     }
 
-    /// Asks the API server again and again whether it is there.
-    async fn beat(self) {
+    /// Asks the API server again and again whether it is there, and looks at everything anew when it is back: after a
+    /// machine slept, its watches may be dead and not know it.
+    async fn beat(self, told: mpsc::Sender<Noticed>) {
+        let mut watches = JoinSet::new();
         loop {
+            if watches.is_empty() {
+                for kind in KINDS {
+                    watches.spawn(watch::run(self.0.cluster.clone(), kind, told.clone()));
+                }
+            }
             let asked = timeout(PATIENCE, ask("the API server", self.0.client.apiserver_version())).await;
             let why = match asked {
                 Ok(Ok(_)) => None,
                 Ok(Err(why)) => Some(why.reason()),
                 Err(_) => Some(format!("the API server did not answer within {} s", PATIENCE.as_secs())),
             };
-            let now = self.0.clock.now();
-            {
-                let mut seen = self.lock();
-                let since = seen.lost.take().map_or(now.wall, |(since, _)| since);
-                seen.lost = why.map(|why| (since, why));
-                let lost = seen.lost.is_some();
-                seen.refused.retain(|_, refusal| lost || now.at.saturating_sub(refusal.at) < REPEATED);
+            let lost = why.is_some();
+            if self.note_lost(why) && !lost {
+                watches.shutdown().await;
+                continue;
             }
             self.tick();
-            let lost = self.lock().lost.is_some();
             tokio::select! {
                 () = sleep(if lost { TURN } else { BEAT }) => {}
                 () = self.0.broke.notified(), if !lost => {}
@@ -237,11 +238,24 @@ impl Sight {
         }
     }
 
+    /// Notes why the API server does not answer, if it does not; true: it did not before.
+    fn note_lost(&self, why: Option<String>) -> bool {
+        let now = self.0.clock.now();
+        let mut seen = self.lock();
+        let before = seen.lost.take();
+        let since = before.as_ref().map_or(now.wall, |(since, _)| *since);
+        seen.lost = why.map(|why| (since, why));
+        let lost = seen.lost.is_some();
+        seen.refused.retain(|_, refusal| lost || now.at.saturating_sub(refusal.at) < REPEATED);
+        before.is_some()
+    }
+
     /// Renews what changes with time alone.
     async fn turn(self) {
         loop {
             sleep(TURN).await;
-            let moves = |view: &&View| !["", "Idle", "Promoted", "RolledBack", "On", "Off"].contains(&view.phase.as_str());
+            let moves =
+                |view: &&View| !["", "Idle", "Promoted", "RolledBack", "On", "Off"].contains(&view.phase.as_str());
             let moving: Vec<_> = self.lock().rollouts.values().filter(moves).map(|view| view.name.clone()).collect();
             for name in &moving {
                 let view = self.view(name);
@@ -279,7 +293,8 @@ impl Shown for Sight {
         let lost = seen.lost.iter().map(|(_, why)| problem(context, "Lost", why));
         let refused = seen.refused.iter().map(|(kind, refusal)| problem(kind.name(), "Refused", &refusal.message));
         let of_splits = seen.splits.values().flat_map(|split| split.problems.clone());
-        let lacks = seen.lacks.iter().flat_map(|(namespace, rights)| rights.iter().map(move |right| (namespace, right)));
+        let lacks =
+            seen.lacks.iter().flat_map(|(namespace, rights)| rights.iter().map(move |right| (namespace, right)));
         let may_not = |(namespace, right): (&String, &Right)| MayNot {
             namespace: namespace.clone(),
             verbs: right.verbs(),

@@ -63,7 +63,8 @@ fn user(cluster: &Cluster, namespace: &str, name: &str, roles: &[&str]) -> Resul
     let chart = ["template", "sluicegate", "charts/sluicegate", "--show-only", "templates/rbac.yaml"];
     let yaml = helm(&chart)?.map_err(anyhow::Error::msg)?;
     let for_people = ["name: sluicegate-view\n", "name: sluicegate-edit\n", "name: sluicegate-approver\n"];
-    let is_role = |one: &&str| one.contains("\nkind: ClusterRole\n") && for_people.iter().any(|name| one.contains(name));
+    let is_role =
+        |one: &&str| one.contains("\nkind: ClusterRole\n") && for_people.iter().any(|name| one.contains(name));
     let all: Vec<_> = yaml.split("\n---\n").filter(is_role).collect();
     ensure!(all.len() == 3, "{yaml}");
     cluster.kubectl_with(&["apply", "-f", "-"], &all.join("\n---\n"))?;
@@ -88,7 +89,8 @@ fn lab() -> Result<KubeLab> {
     let namespace = cluster.namespace("page")?;
     let kubeconfig = service_account(cluster, &namespace)?;
     let lab = KubeLab::start_as(cluster, &namespace, 2, &[&kubeconfig])?;
-    let steps = "  steps: [{ weight: 10, judge: manual }, { weight: 50, judge: manual }]\n  hold: 1s\n  deadline: 60s\n";
+    let steps =
+        "  steps: [{ weight: 10, judge: manual }, { weight: 50, judge: manual }]\n  hold: 1s\n  deadline: 60s\n";
     lab.apply(&rollout_yaml("CanaryDeploy", "hello:v1", steps))?;
     lab.until("the rollout to be Idle", "canarydeploys", |o| o["status"]["phase"] == "Idle")?;
     lab.apply(&rollout_yaml("CanaryDeploy", "hello:v2", steps))?;
@@ -147,7 +149,10 @@ fn a_person_leads_a_rollout_in_their_own_browser_and_the_record_names_them() -> 
         all += 1;
         canary += u32::from(answer.pod.starts_with("hello-canary"));
     }
-    ensure!(all > 100 && (canary * 2).abs_diff(all) <= all / 10, "the canary got {canary} of {all} requests, not a half");
+    ensure!(
+        all > 100 && (canary * 2).abs_diff(all) <= all / 10,
+        "the canary got {canary} of {all} requests, not a half"
+    );
 
     // Another site in the same browser can neither act nor read, and neither can a name that leads here.
     page.go(&format!("http://{}/", lab.envoy.listener(WEB)?))?;
@@ -223,7 +228,10 @@ fn who_may_only_look_sees_everything_and_why_no_more() -> Result<()> {
         ("pause", json!({}), "patch canarydeploys"),
     ] {
         let (status, said) = local.post(&format!("{path}/{verb}"), &body)?;
-        ensure!(status == 403 && said.contains(&format!("{bob} may not {lacks} in namespace")), "{verb}: {status} {said}");
+        ensure!(
+            status == 403 && said.contains(&format!("{bob} may not {lacks} in namespace")),
+            "{verb}: {status} {said}"
+        );
     }
     let now = lab.object("canarydeploys", "hello")?;
     ensure!(now["status"]["step"] == held["status"]["step"] && now["spec"] == held["spec"], "{now}");
