@@ -23,8 +23,9 @@
 
 pub mod browser;
 pub(crate) mod condition;
-mod dashboard;
-mod events;
+pub(crate) mod dashboard;
+pub(crate) mod events;
+pub(crate) mod look;
 pub mod metrics;
 pub mod model;
 mod rollouts;

@@ -139,7 +139,9 @@ pub async fn build(config: Config) -> Result<Bound> {
             "the dashboard knows nobody, so there is none on an --admin-listen that other machines reach; let it listen on \
              127.0.0.1, and reach that with `ssh -L 7071:127.0.0.1:7071`",
         ),
-        Source::Kube { .. } => Some("in a cluster people act as who they are: use `kubectl sluicegate`"),
+        Source::Kube { .. } => {
+            Some("in a cluster people act as who they are: `kubectl sluicegate dashboard`, on your own machine")
+        }
         Source::Folder { .. } => None,
     };
     let work = match config.source {

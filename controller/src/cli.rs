@@ -5,6 +5,7 @@
 mod client;
 mod cluster;
 mod crds;
+mod dashboard;
 mod describe;
 mod door;
 mod evidence;
@@ -57,6 +58,8 @@ enum Verb {
     Promote(say::Say),
     /// After promotion: give main the version before, at once. Its document still says the other one.
     Undo(say::Say),
+    /// Serve the dashboard of a cluster on this machine, with the rights of your kubeconfig and under your name.
+    Dashboard(dashboard::Dashboard),
     /// Judge a recording, without a controller: what the judges would have said, and when.
     Judge(judge::Judge),
     /// Print the Kubernetes CRDs, and the policy that goes with them.
@@ -110,6 +113,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Resume(say) => say::run("resume", &say),
         Verb::Promote(say) => say::run("promote", &say),
         Verb::Undo(say) => say::run("undo", &say),
+        Verb::Dashboard(told) => dashboard::run(told),
         Verb::Judge(judge) => judge::run(&judge),
         Verb::Crds => crds::run(),
         Verb::Routes(routes) => routes::run(&routes),

@@ -13,16 +13,27 @@
 //! * [`records`]: what is remembered of rollouts, in their status; and judgments.
 //! * [`report`]: the rest of a rollout's status, for people.
 //! * `relay`: from followers to the leader.
+//!
+//! And for people, each by their own kubeconfig:
+//!
+//! * `shown`: what objects show, in the shapes of the admin port. Pure.
+//! * `rights`: what a person may do.
+//! * `person`: what they do.
+//! * `dashboard`: the page, on their own machine.
 
 pub(crate) mod app;
 pub mod cluster;
+pub(crate) mod dashboard;
 pub mod events;
 pub mod fit;
 pub mod lease;
 pub mod outage;
+pub(crate) mod person;
 pub mod records;
 pub(crate) mod relay;
 pub mod report;
+pub(crate) mod rights;
+pub(crate) mod shown;
 pub mod status;
 pub mod store;
 pub mod watch;

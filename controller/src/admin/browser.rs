@@ -73,7 +73,7 @@ impl Gate {
         }
         match self.knows(headers) {
             true => None,
-            false => Some("the page is from before the controller's last start; load it again".to_owned()),
+            false => Some("the page is from before the last start of what serves it; load it again".to_owned()),
         }
     }
 

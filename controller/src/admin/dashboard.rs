@@ -42,7 +42,7 @@ const FILES: [(&str, &str, &str); 13] = [
 ];
 
 /// The page and its files.
-pub(super) fn router(gate: Gate) -> Router {
+pub(crate) fn router(gate: Gate) -> Router {
     Router::new()
         .route("/", get(async |State(gate): State<Gate>| serve(&gate, "index.html")))
         .route("/dashboard/{file}", get(async |State(gate): State<Gate>, Path(file): Path<String>| serve(&gate, &file)))

@@ -1,14 +1,15 @@
 //! `GET /v1/events`: everything as it stands, then what changes, as server-sent events.
 //!
-//! In: what is to be told in detail, `?split=NAMESPACE/NAME`. Out: one [`News`] after another, [`PACE`] apart at least, and every
-//! [`BEAT`] even when nothing happened, so that a reader can tell silence from a broken line.
+//! In: what there is to tell, from whoever is [`Shown`]; what is to be told in detail, `?split=NAMESPACE/NAME`. Out: one [`News`]
+//! after another, [`PACE`] apart at least, and every [`BEAT`] even when nothing happened, so that a reader can tell silence
+//! from a broken line.
 
 use super::{
     browser::Gate,
+    look::{Access, Look, Looker, Shown},
     model::{Missing, Problem, Split},
-    view,
 };
-use crate::{context::Desk, listen::teach, rollouts::view::View};
+use crate::{listen::teach, rollouts::view::View};
 use axum::{
     Router,
     extract::{Query, State},
@@ -57,6 +58,9 @@ struct News {
     /// What is wrong in the store, if that changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Store>,
+    /// In a cluster: what stands between the person and it, if that changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Access>,
     /// `split/NAME` and `rollout/NAME` of what is gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<String>,
@@ -66,6 +70,8 @@ struct News {
 struct Hello {
     token: String,
     version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    looker: Option<Looker>,
 }
 
 #[derive(Debug, Serialize)]
@@ -81,17 +87,17 @@ struct About {
 }
 
 #[derive(Debug, Clone)]
-struct Room {
-    desk: Desk,
+struct Room<S> {
+    shown: S,
     gate: Gate,
     seats: Arc<Semaphore>,
 }
 
 /// One stream.
-struct Teller {
-    room: Room,
+struct Teller<S> {
+    room: Room<S>,
     about: Option<String>,
-    shown: watch::Receiver<()>,
+    changes: watch::Receiver<()>,
     closing: watch::Receiver<bool>,
     /// Of everything that was told: a hash of what was told of it.
     told: HashMap<String, u64>,
@@ -100,21 +106,18 @@ struct Teller {
 }
 
 /// The stream's route.
-pub(super) fn router(desk: Desk, gate: Gate) -> Router {
-    let room = Room { desk, gate, seats: Arc::new(Semaphore::new(STREAMS)) };
-    Router::new().route("/v1/events", get(events)).with_state(room)
+pub(crate) fn router<S: Shown>(shown: S, gate: Gate) -> Router {
+    let room = Room { shown, gate, seats: Arc::new(Semaphore::new(STREAMS)) };
+    Router::new().route("/v1/events", get(events::<S>)).with_state(room)
 }
 
-async fn events(State(room): State<Room>, Query(about): Query<About>) -> Response {
+async fn events<S: Shown>(State(room): State<Room<S>>, Query(about): Query<About>) -> Response {
     let Ok(seat) = Arc::clone(&room.seats).try_acquire_owned() else {
-        return teach(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{STREAMS} pages look at this controller already; close one"),
-        );
+        return teach(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} pages look at this already; close one"));
     };
-    let (shown, closing) = (room.desk.context.shown(), room.desk.context.closing());
+    let (changes, closing) = (room.shown.changes(), room.shown.closing());
     let about = about.split;
-    let teller = Teller { room, about, shown, closing, told: HashMap::new(), begun: false, _seat: seat };
+    let teller = Teller { room, about, changes, closing, told: HashMap::new(), begun: false, _seat: seat };
     let told = stream::unfold(teller, |mut teller| async move {
         let news = teller.next().await?;
         let event = Event::default().json_data(&news).unwrap_or_default();
@@ -124,7 +127,7 @@ async fn events(State(room): State<Room>, Query(about): Query<About>) -> Respons
     (headers, Sse::new(told)).into_response()
 }
 
-impl Teller {
+impl<S: Shown> Teller<S> {
     /// `None`: the process closes.
     async fn next(&mut self) -> Option<News> {
         if *self.closing.borrow() {
@@ -132,7 +135,8 @@ impl Teller {
         }
         if !self.begun {
             self.begun = true;
-            let hello = Hello { token: self.room.gate.token.to_string(), version: env!("CARGO_PKG_VERSION") };
+            let (token, looker) = (self.room.gate.token.to_string(), self.room.shown.looker());
+            let hello = Hello { token, version: env!("CARGO_PKG_VERSION"), looker };
             return Some(News { hello: Some(hello), ..self.look() });
         }
         let beat = time::Instant::now() + BEAT;
@@ -142,7 +146,7 @@ impl Teller {
                 _ = self.closing.wait_for(|closing| *closing) => return None,
             }
             let due = tokio::select! {
-                changed = self.shown.changed() => { changed.ok()?; false }
+                changed = self.changes.changed() => { changed.ok()?; false }
                 () = time::sleep_until(beat) => true,
                 _ = self.closing.wait_for(|closing| *closing) => return None,
             };
@@ -155,13 +159,8 @@ impl Teller {
 
     /// What is not as it was told last.
     fn look(&mut self) -> News {
-        self.shown.borrow_and_update();
-        let now = self.room.desk.context.clock.now();
-        let (all, rollouts, detail) = {
-            let inner = self.room.desk.context.lock();
-            let detail = self.about.as_deref().and_then(|name| view::split(&inner, name, Some(now.at)));
-            (view::splits(&inner), inner.rollouts.values().cloned().collect::<Vec<_>>(), detail)
-        };
+        self.changes.borrow_and_update();
+        let Look { now, splits: all, rollouts, detail, access } = self.room.shown.look(self.about.as_deref());
         let before = std::mem::take(&mut self.told);
         let mut is_new = |key: String, value: &dyn Fn() -> serde_json::Result<Vec<u8>>| {
             let hash = value().map_or(0, |json| xxh3_64(&json));
@@ -169,7 +168,7 @@ impl Teller {
             self.told.insert(key, hash);
             new
         };
-        let mut news = News { now: now.wall, ..News::default() };
+        let mut news = News { now, ..News::default() };
         for split in all.splits {
             if is_new(format!("split/{}", split.name), &|| serde_json::to_vec(&split)) {
                 news.splits.push(split);
@@ -189,6 +188,11 @@ impl Teller {
         if is_new("store".to_owned(), &|| serde_json::to_vec(&store)) {
             news.store = Some(store);
         }
+        if let Some(access) = access
+            && is_new("access".to_owned(), &|| serde_json::to_vec(&access))
+        {
+            news.access = Some(access);
+        }
         news.gone = before.into_keys().filter(|key| !self.told.contains_key(key)).collect();
         news
     }
@@ -196,8 +200,8 @@ impl Teller {
 
 impl News {
     fn is_empty(&self) -> bool {
-        let Self { now: _, hello, splits, rollouts, detail, store, gone } = self;
-        let one = hello.is_some() || detail.is_some() || store.is_some();
+        let Self { now: _, hello, splits, rollouts, detail, store, access, gone } = self;
+        let one = hello.is_some() || detail.is_some() || store.is_some() || access.is_some();
         !one && splits.is_empty() && rollouts.is_empty() && gone.is_empty()
     }
 }

@@ -222,7 +222,8 @@ pub struct Failure {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Say {
-    /// Who says so.
+    /// Who says so. A cluster knows by itself, and does not ask.
+    #[serde(default)]
     pub by: String,
     /// Why, for the record.
     #[serde(default)]

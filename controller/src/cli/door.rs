@@ -86,7 +86,7 @@ impl Door {
     pub(super) fn say(&self, name: &str, verb: &str, say: Say) -> Result<View> {
         match self {
             Self::Admin { client, .. } => client.post(&format!("/v1/rollouts/{name}/{verb}"), &say),
-            Self::Cluster(cluster) => cluster.say(name, verb, &say),
+            Self::Cluster(cluster) => Ok(cluster.say(name, verb, &say)?),
         }
     }
 
@@ -99,7 +99,7 @@ impl Door {
     ) -> Result<(WeightsSet, Split)> {
         let client = match self {
             Self::Admin { client, .. } => client,
-            Self::Cluster(cluster) => return cluster.set_weights(name, &weights, wait),
+            Self::Cluster(cluster) => return Ok(cluster.set_weights(name, &weights, wait)?),
         };
         let path = format!("/v1/splits/{name}");
         let done: WeightsSet = client.post(&format!("{path}/weights"), &SetWeights { weights })?;

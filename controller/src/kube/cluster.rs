@@ -113,6 +113,14 @@ pub enum ClusterError {
     /// It is there already.
     #[error("{0} is there already")]
     There(String),
+    /// Whoever asks lacks a right.
+    #[error("{what}: {why}")]
+    Forbidden {
+        /// What it was about.
+        what: String,
+        /// Who may not do what, in the API server's words.
+        why: String,
+    },
     /// The API server does not want it.
     #[error("{what}: {why}")]
     Refused {
@@ -135,7 +143,7 @@ impl ClusterError {
     /// Why, without what it was about: the same for all that fail for one reason.
     pub fn reason(&self) -> String {
         match self {
-            Self::Refused { why, .. } | Self::Api { why, .. } => why.clone(),
+            Self::Forbidden { why, .. } | Self::Refused { why, .. } | Self::Api { why, .. } => why.clone(),
             other => other.to_string(),
         }
     }
@@ -189,6 +197,10 @@ pub async fn ask<T>(what: &str, call: impl Future<Output = kube::Result<T>>) -> 
         }
         Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => {
             return Err(ClusterError::There(what.to_owned()));
+        }
+        // A full quota and a namespace that ends are forbidden too, whoever asks.
+        Ok(Err(kube::Error::Api(status))) if status.is_forbidden() && status.message.contains(" cannot ") => {
+            return Err(ClusterError::Forbidden { what: what.to_owned(), why: status.message.clone() });
         }
         Ok(Err(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
             return Err(ClusterError::Refused { what: what.to_owned(), why: status.message.clone() });

@@ -137,6 +137,8 @@ impl KubeStore {
                 return false;
             }
             Noticed::Changed(kind, _) | Noticed::Listed(kind) if Kind::WORKLOADS.contains(&kind) => return false,
+            // It is in the log, and tried again.
+            Noticed::Failed { .. } => return false,
             Noticed::Changed(..) => {}
             Noticed::Listed(kind) => {
                 self.unlisted.remove(&kind);

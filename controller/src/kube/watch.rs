@@ -25,6 +25,17 @@ pub enum Noticed {
     Changed(Kind, String),
     /// All objects of this kind are known.
     Listed(Kind),
+    /// The API server did not tell what was asked; it is asked again.
+    Failed {
+        /// Of which kind.
+        kind: Kind,
+        /// The status of its answer; `None`: there was none.
+        status: Option<u16>,
+        /// The right that the question takes.
+        verb: &'static str,
+        /// Why.
+        why: String,
+    },
 }
 
 /// Follows one kind until the receiver is gone.
@@ -55,6 +66,7 @@ async fn follow(
                     warn!(kind = kind.name(), why = explain(kind, &why), "cannot follow the API server; trying on");
                 }
                 silent = true;
+                told.send(failed(kind, &why)).await.ok()?;
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LAST);
                 continue;
@@ -100,6 +112,15 @@ async fn forget(cluster: &Cluster, kind: Kind, told: &mpsc::Sender<Noticed>, nam
         told.send(Noticed::Changed(kind, name.to_owned())).await.ok()?;
     }
     Some(())
+}
+
+fn failed(kind: Kind, why: &watcher::Error) -> Noticed {
+    let (verb, status) = match why {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => ("list", Some(status.code)),
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => ("watch", Some(status.code)),
+        _ => ("watch", None),
+    };
+    Noticed::Failed { kind, status, verb, why: why.to_string() }
 }
 
 fn explain(kind: Kind, why: &watcher::Error) -> String {

@@ -61,6 +61,9 @@ async fn exit_codes_and_messages_teach() {
         (&["describe", "Back_End"], 2, "must be 1 to 63 of a-z"),
         (&["get", "cats"], 2, "invalid value 'cats'"),
         (&["serve"], 2, "--dir"),
+        (&["dashboard", "--listen", "0.0.0.0:7072"], 2, "acts with your rights"),
+        (&["dashboard", "--listen", "elsewhere"], 2, "such as 127.0.0.1:7072"),
+        (&["dashboard", "-A", "-n", "shop"], 2, "cannot be used with"),
         (&["nonsense"], 2, "unrecognized subcommand"),
     ] {
         let (got, _, err) = sluicegate(&admin, args).await;
@@ -69,6 +72,31 @@ async fn exit_codes_and_messages_teach() {
     }
     let (code, _, err) = sluicegate("http://127.0.0.1:9", &["get"]).await;
     assert!(code == 1 && err.contains("sluicegate serve --dir"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_that_cannot_be_says_why() {
+    let running = start(&[]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("kubeconfig");
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "far",
+        "clusters": [{ "name": "c", "cluster": { "server": "http://127.0.0.1:9" } }], "users": [{ "name": "u", "user": {} }],
+        "contexts": [{ "name": "far", "context": { "cluster": "c", "user": "u" } }],
+    });
+    std::fs::write(&nowhere, config.to_string()).unwrap();
+    let missing = dir.path().join("missing");
+    for (kubeconfig, listen, told) in [
+        (&nowhere, running.admin.to_string(), "is another dashboard running there?"),
+        (&nowhere, "127.0.0.1:0".to_owned(), "far cannot be asked"),
+        (&missing, "127.0.0.1:0".to_owned(), "--context and KUBECONFIG say which cluster it is"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+        command.args(["dashboard", "--listen", &listen]).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && err.contains(told), "{told}: {err}");
+    }
 }
 
 #[test]

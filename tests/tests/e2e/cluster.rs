@@ -3,6 +3,7 @@
 
 mod autoscaler;
 mod content;
+mod dashboard;
 mod edits;
 mod faults;
 mod founding;

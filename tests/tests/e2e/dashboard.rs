@@ -1,5 +1,6 @@
 //! The dashboard in a real browser, on a real Envoy under load: clicks with a mouse, and the traffic proves each.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,14 +62,14 @@ fn a_while() -> Result<(Instant, Instant)> {
     Ok((began, Instant::now()))
 }
 
-fn clean(page: &mut Page) -> Result<()> {
+pub(crate) fn clean(page: &mut Page) -> Result<()> {
     let complaints = page.complaints()?;
     ensure!(complaints.is_empty(), "the console complains: {complaints:#?}");
     Ok(())
 }
 
 /// Nothing is wider than the page, the rules for accessibility hold, light and dark, on a phone and on a large screen.
-fn looks_right(page: &mut Page, name: &str) -> Result<()> {
+pub(crate) fn looks_right(page: &mut Page, name: &str) -> Result<()> {
     for (width, scheme) in [(375, "light"), (1920, "dark"), (1280, "dark"), (1280, "light")] {
         page.size(width, 900)?;
         page.scheme(scheme)?;
@@ -249,12 +250,19 @@ fn a_page_of_another_site_can_neither_change_nor_read_anything() -> Result<()> {
     std::fs::remove_file(world.controller.splits().join("deploy.yaml"))?;
     let browser = Browser::start()?;
     let mut page = browser.open(&format!("http://{}/", world.envoy.listener(WEB)?))?;
-    let to = world.controller.admin;
+    let body = json!({ "weights": { "canary": 100, "main": 0 } });
+    as_another_site(&mut page, world.controller.admin, "/v1/splits/default/app/weights", &body)?;
+    ensure!(generation(&world)? == before, "weights were changed");
+    Ok(())
+}
+
+/// From where this page is, tries to act on a dashboard and to read it; fails if anything of that is answered to it.
+pub(crate) fn as_another_site(page: &mut Page, to: SocketAddr, path: &str, body: &Value) -> Result<()> {
     let tried = page.eval(&format!(
         "(async () => {{ const said = []; \
          for (const [mode, type] of [['no-cors', 'text/plain'], ['cors', 'application/json']]) \
-           said.push(await fetch('http://{to}/v1/splits/default/app/weights', {{ method: 'POST', mode, \
-             headers: {{ 'content-type': type }}, body: JSON.stringify({{ weights: {{ canary: 100, main: 0 }} }}) }}) \
+           said.push(await fetch('http://{to}{path}', {{ method: 'POST', mode, \
+             headers: {{ 'content-type': type }}, body: JSON.stringify({body}) }}) \
              .then((answer) => answer.type, () => 'failed')); \
          said.push(await fetch('http://{to}/v1/splits').then(() => 'read', () => 'failed')); \
          said.push(await new Promise((done) => {{ const s = new EventSource('http://{to}/v1/events'); \
@@ -262,7 +270,6 @@ fn a_page_of_another_site_can_neither_change_nor_read_anything() -> Result<()> {
          return said; }})()"
     ))?;
     ensure!(tried == json!(["opaque", "failed", "failed", "failed"]), "{tried}");
-    ensure!(generation(&world)? == before, "weights were changed");
     Ok(())
 }
 

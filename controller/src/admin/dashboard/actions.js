@@ -11,8 +11,27 @@ const MOVING = ["Scale", "Probe", "Weigh", "Hold"];
 /** What was done and has not reached everybody: `{ text, split, generation, began, note }`. */
 let pending = null;
 
+/** Why Kubernetes would refuse a verb about this rollout or split: `{ why, id }`, or nothing. */
+function refusal(verb, about) {
+  const namespace = about.split("/")[0];
+  const at = known.access?.mayNot.findIndex((one) => one.namespace === namespace && one.verbs.includes(verb)) ?? -1;
+  return at < 0 ? null : { why: known.access.mayNot[at].why, id: `may-not-${at}` };
+}
+
+/** What makes a button of no use, where Kubernetes would refuse it: it can be reached all the same, and says why. */
+export function barred(verb, about) {
+  const no = refusal(verb, about);
+  return no ? { "aria-disabled": "true", "aria-describedby": no.id } : {};
+}
+
 /** A button for a verb about this rollout or split. */
-export const button = (verb, about, text, as = "") => h("button", { type: "button", class: as, "data-verb": verb, "data-about": about }, text);
+export const button = (verb, about, text, as = "") => h("button", { type: "button", class: as, "data-verb": verb, "data-about": about, ...barred(verb, about) }, text);
+
+/** Why some of these verbs are of no use, for those who see the buttons and for those who hear of them. */
+export function refusals(verbs, about) {
+  const all = new Map(verbs.map((verb) => refusal(verb, about)).filter(Boolean).map((no) => [no.id, no.why]));
+  return [...all].map(([id, why]) => h("p", { class: "note wait", id }, why));
+}
 
 /** What may be said to a rollout as it stands. */
 export function verbs(view) {
@@ -47,7 +66,7 @@ function will(view, verb) {
 export function listen() {
   document.addEventListener("click", (event) => {
     const pressed = event.target.closest?.("button[data-verb]");
-    if (!pressed) return;
+    if (!pressed || pressed.hasAttribute("aria-disabled")) return;
     const { verb, about } = pressed.dataset;
     if (verb === "weights") askWeights(known.splits.get(about));
     else askVerb(known.rollouts.get(about), verb, pressed.textContent.replace(" …", ""));
@@ -57,6 +76,21 @@ export function listen() {
 
 function field(label, input, hint) {
   return h("label", {}, h("span", {}, label), input, hint && h("small", {}, hint));
+}
+
+/** Who, and why; `says()` is both as they are sent. A cluster knows who. */
+function person(required = false) {
+  const by = !known.looker && h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
+  if (by) by.value = localStorage.getItem("by") ?? "";
+  const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required });
+  const who = by ? field("Who", by, "for the record; nobody checks it here") : h("p", { class: "quiet" }, `The record will name ${known.looker.user}.`);
+  return {
+    fields: [who, field(required ? "Why" : "Why (may be empty)", reason)],
+    says() {
+      if (by) localStorage.setItem("by", by.value.trim());
+      return { ...(by ? { by: by.value.trim() } : {}), reason: reason.value.trim() };
+    },
+  };
 }
 
 /** Opens the dialog; `send` gives what failed, or nothing. */
@@ -69,7 +103,7 @@ function ask(title, text, fields, does, danger, send) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     go.disabled = true;
-    const failed = await send().catch((error) => `the controller does not answer (${error.message}); nothing is known to have changed`);
+    const failed = await send().catch((error) => `${known.looker ? "`sluicegate dashboard`" : "the controller"} does not answer (${error.message}); nothing is known to have changed`);
     go.disabled = false;
     if (!failed) return dialog.close();
     why.hidden = false;
@@ -82,21 +116,18 @@ function ask(title, text, fields, does, danger, send) {
 function askVerb(view, verb, title) {
   if (!view) return;
   const { step } = view;
-  const by = h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
-  by.value = localStorage.getItem("by") ?? "";
-  const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required: verb === "promote" });
+  const who = person(verb === "promote");
   const fails = view.verdict === "fail" && ["continue", "promote"].includes(verb);
   const over = fails && h("input", { id: "over", type: "checkbox", required: true });
   const fields = [
-    field("Who", by, "for the record; nobody checks it here"), field(verb === "promote" ? "Why" : "Why (may be empty)", reason),
+    ...who.fields,
     fails && h("label", { class: "check" }, over, h("span", {}, "The evidence says fail. Go on all the same; from then on it is not listened to.")),
   ];
   ask(`${title} ${short(view.name)}`, h("p", {}, will(view, verb)), fields.filter(Boolean), title, ["rollback", "promote", "undo"].includes(verb), async () => {
-    localStorage.setItem("by", by.value.trim());
     const split = view.splits[0];
     const generation = known.splits.get(split)?.generation ?? 0;
     const stays = ["pause", "resume"].includes(verb);
-    const say = { by: by.value.trim(), reason: reason.value.trim(), ...(step ? { step } : {}), ...(over ? { override: over.checked } : {}) };
+    const say = { ...who.says(), ...(step ? { step } : {}), ...(over ? { override: over.checked } : {}) };
     const failed = await post(`/v1/rollouts/${path(view.name)}/${verb}`, say);
     if (!failed.error) watch(`${title} ${short(view.name)}: said`, stays ? null : split, generation + 1);
     return failed.error;
@@ -119,7 +150,7 @@ function askWeights(split) {
   }
   count();
   const fields = [split.subsets.map((s, at) => field(s.name, inputs[at])), total];
-  ask(`Weights of ${short(split.name)}`, h("p", {}, "They are written into its YAML file, and in force at once."), fields, "Set them", false, async () => {
+  ask(`Weights of ${short(split.name)}`, h("p", {}, `They are written into ${known.looker ? "the object" : "its YAML file"}, and in force at once.`), fields, "Set them", false, async () => {
     const weights = Object.fromEntries(split.subsets.map((s, at) => [s.name, Number(inputs[at].value)]));
     const done = await post(`/v1/splits/${path(split.name)}/weights`, { weights });
     if (done.error) return done.error;
@@ -154,6 +185,8 @@ function watch(text, split, generation) {
 function progress() {
   const split = pending && known.splits.get(pending.split);
   if (!split || split.generation < pending.generation) return;
+  // In a cluster the weights are told before anybody can have acked them.
+  if (split.conditions.some((c) => c.type === "Propagated" && c.reason === "Publishing")) return;
   const { text } = pending;
   if (split.acked < split.live) return tell(`${text}; generation ${split.generation} acked by ${split.acked} of ${split.live} proxies …`, false);
   pending = null;

@@ -6,10 +6,11 @@ import * as list from "./list.js";
 import * as rollout from "./rollout.js";
 import * as split from "./split.js";
 import { follow, known, onNews } from "./stream.js";
-import { short, tick } from "./words.js";
+import { short, tick, typed } from "./words.js";
 
 const main = document.getElementById("main");
 const link = document.getElementById("link");
+const who = document.getElementById("who");
 let drawn = "";
 let due = false;
 
@@ -46,12 +47,20 @@ function soon() {
   requestAnimationFrame(draw);
 }
 
+function words(state) {
+  if (state === "live") return "live";
+  const silent = state === "old" ? "no answer of the API server" : known.looker ? "no connection to `sluicegate dashboard`" : "no connection to the controller";
+  return [typed(silent), "; what you see is old; trying again …"];
+}
+
 onNews((state) => {
   if (link.dataset.state !== state) {
     link.dataset.state = state;
-    link.replaceChildren(h("span", { "aria-hidden": "true" }, state === "live" ? "● " : "✕ "), state === "live" ? "live" : "no connection to the controller; what you see is old; trying again …");
-    document.body.classList.toggle("lost", state === "lost");
+    link.replaceChildren(h("span", { "aria-hidden": "true" }, state === "live" ? "● " : "✕ "), ...[words(state)].flat(2));
+    document.body.classList.toggle("lost", state !== "live");
   }
+  const at = known.looker;
+  who.textContent = at ? `${at.context}, ${at.namespace ? `namespace ${at.namespace}` : "all namespaces"}, as ${at.user}` : "";
   soon();
 });
 addEventListener("hashchange", () => location.hash.startsWith("#/") && soon());

@@ -57,6 +57,7 @@ function problems() {
 function empty(all, found) {
   if (!known.whole || found.length) return [];
   if (all.length) return [h("p", { class: "note" }, `Nothing is called like ${filter}.`)];
+  if (known.looker) return [h("p", { class: "note" }, `There is no split and no rollout in ${known.looker.namespace ? `namespace ${known.looker.namespace}` : "the cluster"} that you may see.`)];
   return [h("div", { class: "note" },
     h("p", {}, "There is no split and no rollout yet. Put YAML into the controller's folder; to begin with:"),
     h("pre", {}, "cp examples/traffic-split.yaml FOLDER/"))];

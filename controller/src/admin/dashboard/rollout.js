@@ -1,10 +1,10 @@
 // A rollout: where it is, why it waits, what is known, what can be said.
 
-import { button, verbs } from "./actions.js";
+import { button, refusals, verbs } from "./actions.js";
 import { children, h } from "./dom.js";
 import { evidence, numbers } from "./evidence.js";
 import { bar } from "./list.js";
-import { proxies } from "./split.js";
+import { elsewhere, proxies } from "./split.js";
 import { known } from "./stream.js";
 import { badge, exactly, phase, short, time, typed, versions } from "./words.js";
 
@@ -28,8 +28,10 @@ function page(view) {
     h("div", { class: "now" },
       view.steps.length > 0 && track(view),
       h("p", { class: "waits" }, view.waits ? [h("strong", {}, "Waits for "), typed(view.waits)] : "Waits for nothing."),
-      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as)))),
+      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as))),
+      refusals(verbs(view).map(([verb]) => verb), view.name)),
     weights(view), evidence(view), metrics(view), numbers(detail),
+    known.looker && elsewhere(view.splits[0] ?? view.name),
     detail && h("section", { "aria-labelledby": "late" },
       h("h2", { id: "late" }, "Proxies that have not acked"),
       proxies(detail, (p) => p.state === "live" && p.standing !== "acked"),

@@ -1,11 +1,11 @@
 // A split: its weights, its proxies, what was counted.
 
-import { button } from "./actions.js";
+import { button, refusals } from "./actions.js";
 import { children, h } from "./dom.js";
 import { numbers } from "./evidence.js";
 import { bar } from "./list.js";
 import { known } from "./stream.js";
-import { badge, ms, short, time } from "./words.js";
+import { badge, ms, short, time, typed } from "./words.js";
 
 /** Renews the view of a split. */
 export function show(main, name) {
@@ -26,15 +26,18 @@ function page(split) {
       h("h2", { id: "weights" }, "Weights"),
       bar(split.subsets.map((s) => [s.name, String(s.share * 100)])),
       led ? h("p", {}, "Led by ", h("a", { href: `#/rollout/${led.name}` }, `${led.kind} ${short(led.name)}`), ": its weights are changed there.")
-        : split.generation !== null && h("p", { class: "buttons" }, button("weights", split.name, "Change the weights …"))),
+        : split.generation !== null && [h("p", { class: "buttons" }, button("weights", split.name, "Change the weights …")), refusals(["weights"], split.name)]),
     h("section", { "aria-labelledby": "conditions" },
       h("h2", { id: "conditions" }, "Conditions"),
       split.conditions.map((c) => h("p", {}, badge(c.type, { True: "good", False: "bad" }[c.status] ?? "wait"), ` ${c.reason}: ${c.message}`))),
     numbers(split),
     h("section", { "aria-labelledby": "proxies" },
       h("h2", { id: "proxies" }, `Proxies: ${split.acked} of ${split.live} acked`),
-      proxies(split)));
+      known.looker ? elsewhere(split.name) : proxies(split)));
 }
+
+/** Where to find what is not in the objects of a cluster. */
+export const elsewhere = (name) => h("p", { class: "quiet" }, typed(`Which proxies there are, and what they count just now, only a controller knows: \`kubectl port-forward\` to port 7071 of the one that leads, then \`sluicegate describe ${name}\`.`));
 
 /** A table of proxies; those that have not acked first. */
 export function proxies(split, only = () => true) {

@@ -1,7 +1,7 @@
 // What the controller tells, as it tells it: one line to it, opened again when it breaks.
 
 /** Everything that is known. Values are replaced when they change, never altered. */
-export const known = { splits: new Map(), rollouts: new Map(), detail: null, problems: [], missing: [], token: "", version: "", whole: false };
+export const known = { splits: new Map(), rollouts: new Map(), detail: null, problems: [], missing: [], token: "", version: "", whole: false, looker: null, access: null };
 
 // Beats come every five seconds.
 const SILENT = 15_000;
@@ -18,7 +18,7 @@ let listeners = [];
 /** How far the controller's clock is ahead of this one, ms. */
 export const skew = () => ahead;
 
-/** Calls this after every event, with `opening`, `live` or `lost`. */
+/** Calls this after every event, with `opening`, `live`, `old` (the API server is away) or `lost`. */
 export const onNews = (listener) => listeners.push(listener);
 
 const say = (state) => listeners.forEach((listener) => listener(state));
@@ -55,7 +55,7 @@ function take(news) {
   if (news.hello) {
     // The page is part of the program: another program has another page.
     if (known.version && known.version !== news.hello.version) return location.reload();
-    Object.assign(known, { version: news.hello.version, token: news.hello.token, whole: true });
+    Object.assign(known, { version: news.hello.version, token: news.hello.token, looker: news.hello.looker ?? null, whole: true });
     keepOnly(known.splits, news.splits);
     keepOnly(known.rollouts, news.rollouts);
   }
@@ -69,7 +69,8 @@ function take(news) {
   }
   if (news.detail) known.detail = news.detail;
   if (news.store) Object.assign(known, news.store);
-  say("live");
+  if (news.access) known.access = news.access;
+  say(known.access?.lost ? "old" : "live");
 }
 
 function keepOnly(map, list) {
