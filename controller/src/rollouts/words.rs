@@ -1,6 +1,6 @@
 //! Rollouts in words, for people and logs. Pure.
 
-use super::{machine::Machine, view::View};
+use super::{machine::Machine, record::Asked, view::View};
 use crate::api::accept_rollout::Deploy;
 use sluicegate_core::{
     judge::Verdict,
@@ -178,6 +178,25 @@ pub fn not_yet(tries: &Tries) -> Option<String> {
         (1, n) => Some(format!("{} found none, so it is tried again", requests(n))),
         (failed, n) => Some(format!("{} found none in {failed} tries, so it is tried again", requests(n))),
     }
+}
+
+/// What a person asked of a CanaryTest; `None`: it was so already. `again`: its time was over, and begins anew.
+pub(super) fn asked(asked: &Asked, again: bool) -> Option<String> {
+    let Asked { by, reason, weight, version, edit, .. } = asked;
+    let mut all = Vec::new();
+    if let Some(new) = edit.version.as_ref().filter(|new| *new != version) {
+        all.push(format!("version {version} → {new}"));
+    }
+    match edit.weight {
+        0 if *weight > 0 => all.push(format!("weight {} → 0 %, which ends it", percent(*weight))),
+        new if new != *weight => all.push(format!("weight {} → {} %", percent(*weight), percent(new))),
+        _ => {}
+    }
+    if again {
+        all.push(format!("begins again, at {} %", percent(edit.weight)));
+    }
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    (!all.is_empty()).then(|| format!("{by} said {}{why}", all.join(", ")))
 }
 
 /// Weights, for the log.

@@ -8,7 +8,7 @@ const dialog = document.getElementById("ask");
 const said = document.getElementById("said");
 const BACK = ["Shed", "Restore", "Return", "Clear"];
 const MOVING = ["Scale", "Probe", "Weigh", "Hold"];
-/** What was done and has not reached everybody: `{ text, split, generation, began, note }`. */
+/** What was done and has not reached everybody: `{ text, split, generation }`, or `{ look }`. */
 let pending = null;
 
 /** A button for a verb about this rollout or split. */
@@ -55,12 +55,28 @@ export function listen() {
   onNews(progress);
 }
 
-function field(label, input, hint) {
+/** An input with its label. */
+export function field(label, input, hint) {
   return h("label", {}, h("span", {}, label), input, hint && h("small", {}, hint));
 }
 
+/** Who, and why; `says()` is both as the controller takes them. */
+export function person(required = false) {
+  const by = h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
+  by.value = localStorage.getItem("by") ?? "";
+  const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required });
+  const fields = [field("Who", by, "for the record; nobody checks it here"), field(required ? "Why" : "Why (may be empty)", reason)];
+  return {
+    fields,
+    says() {
+      localStorage.setItem("by", by.value.trim());
+      return { by: by.value.trim(), reason: reason.value.trim() };
+    },
+  };
+}
+
 /** Opens the dialog; `send` gives what failed, or nothing. */
-function ask(title, text, fields, does, danger, send) {
+export function ask(title, text, fields, does, danger, send) {
   const why = h("p", { class: "note bad", role: "alert", hidden: true });
   const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, does);
   const no = h("button", { type: "button" }, "Leave it");
@@ -82,21 +98,18 @@ function ask(title, text, fields, does, danger, send) {
 function askVerb(view, verb, title) {
   if (!view) return;
   const { step } = view;
-  const by = h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
-  by.value = localStorage.getItem("by") ?? "";
-  const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required: verb === "promote" });
+  const who = person(verb === "promote");
   const fails = view.verdict === "fail" && ["continue", "promote"].includes(verb);
   const over = fails && h("input", { id: "over", type: "checkbox", required: true });
   const fields = [
-    field("Who", by, "for the record; nobody checks it here"), field(verb === "promote" ? "Why" : "Why (may be empty)", reason),
+    ...who.fields,
     fails && h("label", { class: "check" }, over, h("span", {}, "The evidence says fail. Go on all the same; from then on it is not listened to.")),
   ];
   ask(`${title} ${short(view.name)}`, h("p", {}, will(view, verb)), fields.filter(Boolean), title, ["rollback", "promote", "undo"].includes(verb), async () => {
-    localStorage.setItem("by", by.value.trim());
     const split = view.splits[0];
     const generation = known.splits.get(split)?.generation ?? 0;
     const stays = ["pause", "resume"].includes(verb);
-    const say = { by: by.value.trim(), reason: reason.value.trim(), ...(step ? { step } : {}), ...(over ? { override: over.checked } : {}) };
+    const say = { ...who.says(), ...(step ? { step } : {}), ...(over ? { override: over.checked } : {}) };
     const failed = await post(`/v1/rollouts/${path(view.name)}/${verb}`, say);
     if (!failed.error) watch(`${title} ${short(view.name)}: said`, stays ? null : split, generation + 1);
     return failed.error;
@@ -127,9 +140,11 @@ function askWeights(split) {
   });
 }
 
-const path = (name) => name.split("/").map(encodeURIComponent).join("/");
+/** A name as part of an address. */
+export const path = (name) => name.split("/").map(encodeURIComponent).join("/");
 
-async function post(to, body) {
+/** What the controller answers; `{ error }` where it refuses. */
+export async function post(to, body) {
   const answer = await fetch(to, {
     method: "POST",
     headers: { "content-type": "application/json", "x-sluicegate-token": known.token },
@@ -151,7 +166,18 @@ function watch(text, split, generation) {
   if (split) progress();
 }
 
+/** From now on what this looks at is told, after each news, until it is done: `look()` gives `[text, done]`. */
+export function until(look) {
+  pending = { look };
+  progress();
+}
+
 function progress() {
+  if (pending?.look) {
+    const [text, done] = pending.look();
+    if (done) pending = null;
+    return tell(text, done);
+  }
   const split = pending && known.splits.get(pending.split);
   if (!split || split.generation < pending.generation) return;
   const { text } = pending;
@@ -162,6 +188,9 @@ function progress() {
 }
 
 function tell(text, done) {
+  // News that change nothing are not read out again.
+  if (said.dataset.text === text && said.firstChild) return;
+  said.dataset.text = text;
   const close = h("button", { type: "button", "aria-label": "Hide this" }, "✕");
   close.addEventListener("click", () => said.replaceChildren());
   said.replaceChildren(h("p", { class: done ? "good" : "wait" }, h("span", { "aria-hidden": "true" }, done ? "✓ " : "… "), text), close);

@@ -6,6 +6,7 @@ import * as list from "./list.js";
 import * as rollout from "./rollout.js";
 import * as split from "./split.js";
 import { follow, known, onNews } from "./stream.js";
+import * as trial from "./trial.js";
 import { short, tick } from "./words.js";
 
 const main = document.getElementById("main");
@@ -61,4 +62,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 setInterval(tick, 1000);
 listen();
+trial.listen();
 draw();
