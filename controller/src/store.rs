@@ -169,7 +169,9 @@ pub enum SetError {
     )]
     NotByHand(String),
     /// A CanaryTest of a cluster.
-    #[error("{0} is an object of the cluster, to be changed by whom the cluster knows: by `kubectl patch`, for example")]
+    #[error(
+        "{0} is an object of the cluster, to be changed by whom the cluster knows: by `kubectl patch`, for example"
+    )]
     Object(String),
     /// Another version is being tried.
     #[error("CanaryTest {test} tries {version} now: end that first, with weight 0; then start it with {wanted}")]

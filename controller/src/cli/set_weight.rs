@@ -34,7 +34,7 @@ pub(super) struct SetWeight {
     weights: Vec<Given>,
     /// The version that the CanaryTest is to try.
     #[arg(long = "try", value_name = "VERSION")]
-    version: Option<String>,
+    tries: Option<String>,
     /// Why, for the record of the CanaryTest.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -76,7 +76,7 @@ pub(super) fn run(set: &SetWeight) -> Result<()> {
     if let [Given::Percent(weight)] = set.weights[..] {
         return test(set, &door, weight);
     }
-    if set.version.is_some() {
+    if set.tries.is_some() {
         bail!("--try is for a CanaryTest, whose weight is one number of percent");
     }
     let mut weights = BTreeMap::new();
@@ -111,7 +111,7 @@ fn test(set: &SetWeight, door: &Door, weight: u32) -> Result<()> {
     let weight = percent(weight);
     let weigh = Weigh {
         weight: Percent::from_text(&weight),
-        version: set.version.clone(),
+        version: set.tries.clone(),
         by: set.by.clone(),
         reason: set.reason.clone(),
     };

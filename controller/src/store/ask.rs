@@ -84,7 +84,8 @@ pub fn test(
     let Wanted::Test(test) = &found.wanted else { return Err(SetError::NotByHand(found.wanted.title())) };
     let source = sources.iter().find(|source| source.file == found.file);
     let mut documents = source.into_iter().flat_map(|source| &source.documents);
-    let document = documents.find(|document| document.name.as_deref() == Some(name) && document.kind.as_deref() == Some("CanaryTest"));
+    let document = documents
+        .find(|document| document.name.as_deref() == Some(name) && document.kind.as_deref() == Some("CanaryTest"));
     let broken = match document.map(|document| document.problem().map(|problem| problem.place)) {
         Some(None) => return Ok(Arc::clone(test)),
         Some(place) => complaints.iter().find(|c| c.file == found.file && c.place == place),

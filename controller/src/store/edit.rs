@@ -23,7 +23,7 @@ pub enum EditError {
     #[error("line {0}: the {1} comes from an anchor or a merge, so changing it could change something else")]
     Anchored(u64, &'static str),
     /// The value is not written in a way that can be replaced in place.
-    #[error("line {0}: the {1} is not written as a plain {2}")]
+    #[error("line {0}: the {1} is not written as {2}")]
     NotPlain(u64, &'static str, &'static str),
     /// The test names no version.
     #[error("it tries what images or a patch say, and has no `version:`")]
@@ -50,7 +50,7 @@ impl<'a> Target<'a> {
         Some(Self { text, part, root: tree::read(part.text)?, edits: Vec::new() })
     }
 
-    /// `write` makes the new value of the old one as it is written, unless it is not written as a plain `kind`.
+    /// `write` makes the new value of the old one as it is written, unless it is not written as such a `kind`.
     fn replace(
         &mut self,
         path: &[Step],
@@ -93,7 +93,7 @@ pub fn edit(text: &str, name: &str, weights: &Weights) -> Result<String, EditErr
         let Some(weight) = weights.get(&subset.name).filter(|w| **w != subset.weight) else { continue };
         let path = ["spec".into(), "subsets".into(), i.into(), "weight".into()];
         let write = |old: &str| old.bytes().all(|b| b.is_ascii_digit()).then(|| weight.to_string());
-        target.replace(&path, ("weight", "number"), write)?;
+        target.replace(&path, ("weight", "a plain number"), write)?;
     }
     let wanted = Meaning::Split(with_weights(old, weights));
     proven(target.edited(), before, index, wanted)
@@ -110,7 +110,7 @@ pub fn edit_test(text: &str, name: &str, edit: &TestEdit) -> Result<String, Edit
     let mut target = Target::new(text, index).ok_or_else(missing)?;
     if edit.weight != old.weight {
         let weight = percent(edit.weight);
-        target.replace(&["spec".into(), "weight".into()], ("weight", "number"), |old| number(old, &weight))?;
+        target.replace(&["spec".into(), "weight".into()], ("weight", "a plain number"), |old| number(old, &weight))?;
         wanted.weight = edit.weight;
     }
     if let Some(version) = edit.version.as_ref().filter(|version| **version != old.version) {
@@ -118,7 +118,7 @@ pub fn edit_test(text: &str, name: &str, edit: &TestEdit) -> Result<String, Edit
         if tree::find(&target.root, &path).is_none() {
             return Err(EditError::Unnamed);
         }
-        target.replace(&path, ("version", "text"), |old| words(old, version))?;
+        target.replace(&path, ("version", "plain text"), |written| words(written, &old.version, version))?;
         wanted.version.clone_from(version);
     }
     proven(target.edited(), before, index, Meaning::Test(wanted))
@@ -127,20 +127,22 @@ pub fn edit_test(text: &str, name: &str, edit: &TestEdit) -> Result<String, Edit
 /// A number of percent in the style of the one before: `5` or `5%`.
 fn number(old: &str, new: &str) -> Option<String> {
     let (digits, sign) = old.strip_suffix('%').map_or((old, ""), |digits| (digits, "%"));
-    let plain = digits.starts_with(|c: char| c.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let plain =
+        digits.starts_with(|c: char| c.is_ascii_digit()) && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     plain.then(|| format!("{new}{sign}"))
 }
 
-/// Text in the quotes of the one before, if it had any or needs some.
-fn words(old: &str, new: &str) -> Option<String> {
+/// Text in the quotes of the one before, if it had any or needs some. `old`: what was `written`.
+fn words(written: &str, old: &str, new: &str) -> Option<String> {
+    let quote = ['\'', '"'].into_iter().find(|q| written.len() > 1 && written.starts_with(*q) && written.ends_with(*q));
     let safe = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let plain = new.starts_with(|c: char| c.is_ascii_alphabetic())
         && new.chars().all(safe)
         && !NO_TEXT.contains(&new.to_ascii_lowercase().as_str());
-    match old.chars().next()? {
-        '|' | '>' | '!' | '&' | '*' => None,
-        '\'' if !new.chars().any(char::is_control) => Some(format!("'{}'", new.replace('\'', "''"))),
-        first if plain && !"'\"".contains(first) => Some(new.to_owned()),
+    match quote {
+        Some('\'') if !new.chars().any(char::is_control) => Some(format!("'{}'", new.replace('\'', "''"))),
+        None if written != old => None,
+        None if plain => Some(new.to_owned()),
         // What JSON quotes, YAML reads alike.
         _ => serde_json::to_string(new).ok(),
     }

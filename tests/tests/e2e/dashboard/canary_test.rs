@@ -57,7 +57,10 @@ fn a_canary_test_is_started_moved_by_a_slider_and_ended_by_clicks_only() -> Resu
 
     page.click("button[data-trial=start]")?;
     page.write("#trial-version", "v2")?;
-    page.until_text("#ask [role=status]", "1 % of app's traffic goes to v2, as soon as 1 pod is ready. It ends by itself after 1 h.")?;
+    page.until_text(
+        "#ask [role=status]",
+        "1 % of app's traffic goes to v2, as soon as 1 pod is ready. It ends by itself after 1 h.",
+    )?;
     looks_right(&mut page, "test-start")?;
     page.write("#by", "ada")?;
     sent(&mut page, "last night's build", "1 % to v2")?;
@@ -71,7 +74,10 @@ fn a_canary_test_is_started_moved_by_a_slider_and_ended_by_clicks_only() -> Resu
         page.press("ArrowRight")?;
     }
     page.until_text("#ask [role=status]", "from 1 % to 20 %")?;
-    ensure!(page.eval("document.querySelector('#trial-weight').value")? == "20", "the field does not follow the slider");
+    ensure!(
+        page.eval("document.querySelector('#trial-weight').value")? == "20",
+        "the field does not follow the slider"
+    );
     // And the other way round, to the thousandth.
     page.write("#trial-weight", "7.125")?;
     ensure!(page.eval("document.querySelector('#trial-slider').value")? == "7", "the slider does not follow the field");
@@ -112,7 +118,10 @@ fn what_a_test_may_not_have_is_refused_in_the_dialog_and_a_broken_file_too() -> 
     page.write("#by", "ada")?;
     page.click("#ask button[type=submit]")?;
     // The browser itself says so; nothing is sent.
-    ensure!(page.eval("document.querySelector('#trial-weight').validity.rangeOverflow")? == true, "51 % is let through");
+    ensure!(
+        page.eval("document.querySelector('#trial-weight').validity.rangeOverflow")? == true,
+        "51 % is let through"
+    );
     page.write("#trial-weight", "5")?;
     let broken = text.replace("weight: 0   #", "weight: none #");
     lab.controller.write("rollout.yaml", &broken)?;
