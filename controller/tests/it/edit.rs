@@ -108,7 +108,7 @@ fn a_canary_test_that_cannot_be_edited_in_place_says_why() {
     no(&anchored, 2_000, None, "no readable CanaryTest");
     no(&TEST.replace("0.5", "&w 1").replace("replicas: 1", "replicas: *w"), 2_000, None, "in place");
     let folded = TEST.replace("version: v1   # what is tried", "version: >-\n    v1");
-    no(&folded, 500, Some("v2"), "line 6: the version is not written as plain text");
+    no(&folded, 500, Some("v2"), "the version is not written as plain text");
     no(TEST, 50_001, None, "weight 50.001 is above 50");
     no(&TEST.replace("replicas: 1", "replicas: 0").replace("0.5", "0"), 1_000, None, "no pod would answer");
     no(TEST, 500, Some(""), "version \"\" must be");
