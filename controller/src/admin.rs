@@ -15,7 +15,8 @@
 //! | `GET /v1/proxies` | [`model::Proxies`] |
 //! | `GET /v1/rollouts` | [`rollouts::view::Views`](crate::rollouts::view::Views) |
 //! | `GET /v1/rollouts/{namespace}/{name}` | [`rollouts::view::View`](crate::rollouts::view::View) |
-//! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume` or `promote`: [`model::Say`] → the same `View`, once it is written down |
+//! | `POST /v1/rollouts/{namespace}/{name}/{verb}` | `continue`, `rollback`, `pause`, `resume`, `promote` or `undo`: [`model::Say`] → the same `View`, once it is written down |
+//! | `POST /v1/rollouts/{namespace}/{name}/weight` | of a CanaryTest: [`model::Weigh`] → the same `View`, once it is written to the user's file and into the history |
 //!
 //! A browser may only act from the page itself: [`browser`].
 //!
@@ -62,6 +63,7 @@ pub fn router(desk: Desk, gate: Gate) -> Router {
         .route("/v1/proxies", get(proxies))
         .route("/v1/rollouts", get(rollouts::list))
         .route("/v1/rollouts/{namespace}/{name}", get(rollouts::one))
+        .route("/v1/rollouts/{namespace}/{name}/weight", post(rollouts::weigh))
         .route("/v1/rollouts/{namespace}/{name}/{verb}", post(rollouts::say))
         .with_state(desk.clone())
         .merge(dashboard::router(gate.clone()))
@@ -181,17 +183,21 @@ async fn set_weights(
     };
     match desk.store.set_weights(format!("{namespace}/{name}"), weights).await {
         Ok(set) => Json(WeightsSet { generation: set.generation, changed: set.changed }).into_response(),
-        Err(why) => {
-            let status = match &why {
-                SetError::NoSplit { .. } => StatusCode::NOT_FOUND,
-                SetError::NoSubset { .. } | SetError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-                SetError::Broken { .. } | SetError::Driven { .. } | SetError::NotEditable { .. } => {
-                    StatusCode::CONFLICT
-                }
-                SetError::Write { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-                SetError::Closed => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            teach(status, why.to_string())
-        }
+        Err(why) => teach(status(&why), why.to_string()),
+    }
+}
+
+fn status(why: &SetError) -> StatusCode {
+    match why {
+        SetError::NoSplit { .. } | SetError::NoTest(_) => StatusCode::NOT_FOUND,
+        SetError::NoSubset { .. } | SetError::Refused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+        SetError::Broken { .. }
+        | SetError::Driven { .. }
+        | SetError::NotEditable { .. }
+        | SetError::NotByHand(_)
+        | SetError::Object(_)
+        | SetError::Trying { .. } => StatusCode::CONFLICT,
+        SetError::Write { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        SetError::Closed => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

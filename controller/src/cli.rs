@@ -44,7 +44,7 @@ enum Verb {
     Describe(describe::Describe),
     /// Follow one rollout, or one split, until interrupted.
     Watch(watch::Watch),
-    /// Change weights of a split, in the user's file, and wait until every proxy obeys.
+    /// Change weights of a split, or the weight of a CanaryTest, in the user's file, and wait until every proxy obeys.
     SetWeight(set_weight::SetWeight),
     /// Find the step good that a rollout waits at.
     Continue(say::Say),

@@ -119,6 +119,26 @@ pub struct Set {
     pub changed: bool,
 }
 
+/// What of a CanaryTest is to be written into its user's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestEdit {
+    /// The canary's weight, in thousandths of a percent; 0 ends it.
+    pub weight: u32,
+    /// The version to try; `None`: the one that is there.
+    pub version: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestSet {
+    /// The weight before, in thousandths of a percent.
+    pub weight: u32,
+    /// The version before.
+    pub version: String,
+    /// False: the file said so before.
+    pub changed: bool,
+}
+
 /// Why weights were not set. Nothing has changed then.
 #[derive(Debug, Error)]
 pub enum SetError {
@@ -140,26 +160,47 @@ pub enum SetError {
         /// What there is.
         known: String,
     },
+    /// No such rollout.
+    #[error("there is no CanaryTest {0}; `sluicegate get rollouts` lists what there is")]
+    NoTest(String),
+    /// A rollout of the other kind.
+    #[error(
+        "{0} goes by its steps: say continue, pause, rollback or promote to it; a weight by hand is for a CanaryTest"
+    )]
+    NotByHand(String),
+    /// A CanaryTest of a cluster.
+    #[error(
+        "{0} is an object of the cluster, to be changed by whom the cluster knows: by `kubectl patch`, for example"
+    )]
+    Object(String),
+    /// Another version is being tried.
+    #[error("CanaryTest {test} tries {version} now: end that first, with weight 0; then start it with {wanted}")]
+    Trying {
+        /// Which test.
+        test: String,
+        /// What it tries.
+        version: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// The weights themselves will not do.
-    #[error("split {split}: {why}")]
+    #[error("{of}: {why}")]
     Refused {
-        /// The split.
-        split: String,
+        /// Kind and name.
+        of: String,
         /// Why.
         why: String,
     },
     /// What is in force is not what the file says.
-    #[error("split {split}: {complaint}; mend the file first")]
+    #[error("{of}: {complaint}; mend the file first")]
     Broken {
-        /// The split.
-        split: String,
+        /// Kind and name.
+        of: String,
         /// What is wrong.
         complaint: String,
     },
     /// The weights are not the user's to set now.
-    #[error(
-        "the weights of split {split} are held by {by}; use continue, pause, rollback or promote, or delete that first"
-    )]
+    #[error("the weights of split {split} are held by {by}; {}", instead(by))]
     Driven {
         /// The split.
         split: String,
@@ -187,6 +228,14 @@ pub enum SetError {
     Closed,
 }
 
+/// What to do instead of setting weights that `by` holds.
+fn instead(by: &str) -> String {
+    match by.strip_prefix("CanaryTest ") {
+        Some(test) => format!("`sluicegate set-weight {test} PERCENT` changes them, or delete that first"),
+        None => "use continue, pause, rollback or promote, or delete that first".to_owned(),
+    }
+}
+
 /// What a store is asked to do.
 #[derive(Debug)]
 pub enum Command {
@@ -198,6 +247,15 @@ pub enum Command {
         weights: Weights,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Set, SetError>>,
+    },
+    /// Write what a CanaryTest is to be into its user's file.
+    EditTest {
+        /// `namespace/name`.
+        test: String,
+        /// What is to change.
+        edit: TestEdit,
+        /// Where the answer goes, once it is wanted.
+        reply: oneshot::Sender<Result<TestSet, SetError>>,
     },
     /// Hold the weights of a split, or let them go.
     Drive {
@@ -225,6 +283,13 @@ impl Handle {
     pub async fn set_weights(&self, split: String, weights: Weights) -> Result<Set, SetError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Command::SetWeights { split, weights, reply }).await.map_err(|_| SetError::Closed)?;
+        answer.await.map_err(|_| SetError::Closed)?
+    }
+
+    /// Changes a CanaryTest where its user keeps it; returns when that is wanted.
+    pub async fn edit_test(&self, test: String, edit: TestEdit) -> Result<TestSet, SetError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Command::EditTest { test, edit, reply }).await.map_err(|_| SetError::Closed)?;
         answer.await.map_err(|_| SetError::Closed)?
     }
 

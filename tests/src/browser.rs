@@ -212,7 +212,7 @@ impl Page {
         self.call("Input.insertText", &json!({ "text": text })).map(drop)
     }
 
-    /// Presses a key, such as `Tab`, `Enter` or `Escape`.
+    /// Presses a key: `Tab`, `Enter`, `Escape` or `ArrowRight`.
     ///
     /// # Errors
     /// When the browser is gone.
@@ -220,6 +220,7 @@ impl Page {
         let code = match key {
             "Tab" => 9,
             "Enter" => 13,
+            "ArrowRight" => 39,
             _ => 27,
         };
         let mut event = json!({ "type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code });

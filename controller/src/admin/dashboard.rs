@@ -25,7 +25,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 /// Name, kind and content of each file.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("index.html", HTML, include_str!("dashboard/index.html")),
     ("style.css", STYLE, include_str!("dashboard/style.css")),
     ("detail.css", STYLE, include_str!("dashboard/detail.css")),
@@ -39,6 +39,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("evidence.js", SCRIPT, include_str!("dashboard/evidence.js")),
     ("split.js", SCRIPT, include_str!("dashboard/split.js")),
     ("actions.js", SCRIPT, include_str!("dashboard/actions.js")),
+    ("trial.js", SCRIPT, include_str!("dashboard/trial.js")),
 ];
 
 /// The page and its files.

@@ -1,5 +1,6 @@
 //! The JSON of the admin port: written by the controller, read by the command line.
 
+use crate::api::percent::Percent;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -216,6 +217,22 @@ pub struct WeightsSet {
 pub struct Failure {
     /// What failed, on what, and what to try.
     pub error: String,
+}
+
+/// `POST /v1/rollouts/{namespace}/{name}/weight`, of a CanaryTest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Weigh {
+    /// The canary's weight in percent, to the thousandth; 0 ends the test.
+    pub weight: Percent,
+    /// The version to try; unless given: the one its document names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Who says so.
+    pub by: String,
+    /// Why, for the record.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `POST /v1/rollouts/{namespace}/{name}/{verb}`.

@@ -14,6 +14,11 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 pub struct Percent(String);
 
 impl Percent {
+    /// As somebody typed it.
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// Thousandths of a percent, exactly, at most [`WHOLE`]; or what is wrong, to be read after "weight 0.0001".
     pub fn thousandths(&self) -> Result<u32, &'static str> {
         const NO_NUMBER: &str = "is not a number of percent; write for example 10 or 0.5";

@@ -4,7 +4,7 @@
 
 use super::{Common, client::Client, cluster::Kubectl};
 use crate::{
-    admin::model::{Proxies, Say, SetWeights, Split, Splits, WeightsSet},
+    admin::model::{Proxies, Say, SetWeights, Split, Splits, Weigh, WeightsSet},
     rollouts::view::{View, Views},
 };
 use anyhow::{Result, bail};
@@ -87,6 +87,20 @@ impl Door {
         match self {
             Self::Admin { client, .. } => client.post(&format!("/v1/rollouts/{name}/{verb}"), &say),
             Self::Cluster(cluster) => Ok(cluster.say(name, verb, &say)?),
+        }
+    }
+
+    /// Gives a CanaryTest another weight.
+    pub(super) fn weigh(&self, name: &str, weigh: &Weigh) -> Result<View> {
+        match self {
+            Self::Admin { client, .. } => client.post(&format!("/v1/rollouts/{name}/weight"), weigh),
+            Self::Cluster(_) => {
+                let (namespace, short) = name.split_once('/').unwrap_or_default();
+                let weight = &weigh.weight;
+                bail!(
+                    "in a cluster the weight is in the object: `kubectl -n {namespace} patch canarytest {short} --type merge                      -p '{{\"spec\":{{\"weight\":{weight}}}}}'`"
+                )
+            }
         }
     }
 

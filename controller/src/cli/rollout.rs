@@ -126,6 +126,9 @@ pub(super) fn render(view: &View, colour: bool) -> String {
     if let Some(why) = &view.why {
         let _ = writeln!(out, "  {:<9} {why}", "Back");
     }
+    if let Some(ends) = view.test.as_ref().and_then(|test| test.ends) {
+        let _ = writeln!(out, "  {:<9} by itself at {ends}", "Ends");
+    }
     if !view.waits.is_empty() {
         let _ = writeln!(out, "  {:<9} {}", "Waits for", view.waits);
     }
@@ -146,6 +149,8 @@ fn phase(view: &View) -> &str {
 fn tone(view: &View) -> Tone {
     match phase(view) {
         "Promoted" | "Idle" | "On" | "Off" => Tone::Good,
+        // The way a CanaryTest ends.
+        "Clear" if view.kind == "CanaryTest" => Tone::Wait,
         "Shed" | "Restore" | "Return" | "Clear" | "RolledBack" | "Unknown" => Tone::Bad,
         _ => Tone::Wait,
     }

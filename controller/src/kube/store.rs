@@ -95,6 +95,9 @@ impl KubeStore {
                         // The asker may have gone; what was done stays done.
                         let _ = reply.send(done);
                     }
+                    Some(Command::EditTest { test, reply, .. }) => {
+                        let _ = reply.send(Err(SetError::Object(Kind::CanaryTest.title(&test))));
+                    }
                     Some(Command::Drive { split, by, weights, reply }) => {
                         let done = self.drive(&split, &by, weights).await;
                         let _ = reply.send(done);

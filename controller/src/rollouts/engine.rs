@@ -2,11 +2,13 @@
 //!
 //! * [`gone`]: what users deleted under it.
 //! * [`orders`]: what persons say to it.
+//! * [`weigh`]: the weight they give to a CanaryTest.
 //! * [`keep`]: its state, written down, and what is told of it.
 
 pub mod gone;
 pub mod keep;
 pub mod orders;
+pub mod weigh;
 
 use super::{
     Found, Wanted,
@@ -223,6 +225,7 @@ impl Engine {
 
     async fn go_on(&mut self) -> Result<(), String> {
         self.settle().await?;
+        self.own_up().await?;
         self.heed().await?;
         self.observe().await?;
         self.advance().await

@@ -271,6 +271,14 @@ impl Machine {
         next
     }
 
+    /// Lets a CanaryTest whose time is over begin again with the same; false: its time is not over.
+    pub fn begin_again(&mut self) -> bool {
+        match self {
+            Self::CanaryTest { state, .. } => state.over.take().is_some(),
+            Self::CanaryDeploy { .. } => false,
+        }
+    }
+
     /// What main is, for those who only take pods as given.
     pub fn main(&self) -> Target {
         match self {

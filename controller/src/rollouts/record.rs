@@ -4,8 +4,12 @@
 use super::{Found, Wanted, history::History, machine::Machine, teller::Outbox};
 use crate::{
     kube::{cluster::ClusterError, records::KubeRecords},
-    store::state::{Draft, sync_folder},
+    store::{
+        TestEdit,
+        state::{Draft, sync_folder},
+    },
 };
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -40,6 +44,26 @@ pub struct Record {
     /// Judgments among the user's documents that are done with, and what became of them.
     #[serde(default)]
     pub judgments: BTreeMap<String, String>,
+    /// What a person asked for that is being written into the user's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
+}
+
+/// A weight that a person gives to a CanaryTest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// The weight before, in thousandths of a percent.
+    pub weight: u32,
+    /// The version before.
+    pub version: String,
+    /// What is to be.
+    pub edit: TestEdit,
 }
 
 impl Record {
@@ -62,6 +86,7 @@ impl Record {
             history: History::default(),
             outbox: Outbox::default(),
             judgments: BTreeMap::new(),
+            asked: None,
         }
     }
 }

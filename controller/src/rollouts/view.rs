@@ -7,7 +7,7 @@ use super::{
     record::Record,
     words::{not_yet, overdue, phase, reason, verdict, waits},
 };
-use crate::admin::model::Condition;
+use crate::{admin::model::Condition, api::accept_rollout::Test};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,6 +72,9 @@ pub struct View {
     pub paused: bool,
     /// What it waits for, and what to type.
     pub waits: String,
+    /// What a CanaryTest is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Tested>,
     /// Why it was rolled back.
     pub why: Option<String>,
     /// Probes that found pods the proxies do not reach yet, in words.
@@ -93,6 +96,46 @@ pub struct View {
     /// Judgments among the documents that are done with, and what became of them.
     #[serde(default)]
     pub judgments: BTreeMap<String, String>,
+}
+
+/// What a CanaryTest is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tested {
+    /// The canary's weight as its document has it, in percent.
+    pub weight: String,
+    /// The canary's pods.
+    pub replicas: u32,
+    /// Its document names the version to try; otherwise that is images, or a patch.
+    pub named: bool,
+    /// Milliseconds until it ends by itself; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// When it ends by itself, once all proxies have had a weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Timestamp>,
+    /// Its time is over.
+    pub over: bool,
+}
+
+impl Tested {
+    fn of(spec: &Test, state: &trial::State) -> Self {
+        let ends = spec.duration.zip(state.since).map(|(duration, since)| since.saturating_add(duration));
+        let over = state.over.is_some();
+        Self {
+            weight: percent(spec.weight),
+            replicas: spec.replicas,
+            named: spec.images.is_empty() && spec.content.is_none(),
+            duration_ms: spec.duration,
+            ends: ends.filter(|_| !over && spec.weight > 0).and_then(moment),
+            over,
+        }
+    }
+}
+
+/// Of Unix ms.
+fn moment(ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()
 }
 
 /// A group of pods.
@@ -154,8 +197,10 @@ impl View {
             Machine::CanaryTest { spec, state } => {
                 self.kind = "CanaryTest".to_owned();
                 self.version = Some(spec.version.clone());
+                let test = Tested::of(spec, state);
                 self.waits = match state.phase {
-                    trial::Phase::Off => "no canary: its weight is 0, or its time is over".to_owned(),
+                    trial::Phase::Off if test.over => "a start: its time is over, and there is no canary".to_owned(),
+                    trial::Phase::Off => "a start: its weight is 0, and there is no canary".to_owned(),
                     trial::Phase::Scale if state.tries.failed > 0 => {
                         format!("the proxies to reach the canary: {}", self.not_yet.as_deref().unwrap_or_default())
                     }
@@ -164,14 +209,16 @@ impl View {
                         format!("the canary's first answers at every proxy; {}", self.acks_in_words())
                     }
                     trial::Phase::Weigh | trial::Phase::Drain => self.acks_in_words(),
-                    trial::Phase::On => "nothing: change its weight, or delete it".to_owned(),
+                    trial::Phase::On if test.ends.is_some() => "the end of its time, or another weight".to_owned(),
+                    trial::Phase::On => "another weight; 0 ends it".to_owned(),
                     trial::Phase::Clear => "the canary's pods to go".to_owned(),
                     trial::Phase::Gone => String::new(),
                 };
+                self.test = Some(test);
                 state.entered
             }
         };
-        self.since = i64::try_from(entered).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        self.since = moment(entered);
     }
 
     pub(super) fn pods_in_words(&self) -> String {

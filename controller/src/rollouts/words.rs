@@ -1,6 +1,6 @@
 //! Rollouts in words, for people and logs. Pure.
 
-use super::{machine::Machine, view::View};
+use super::{machine::Machine, record::Asked, view::View};
 use crate::api::accept_rollout::Deploy;
 use sluicegate_core::{
     judge::Verdict,
@@ -81,8 +81,9 @@ pub fn place(machine: &Machine) -> (&'static str, Option<usize>) {
 
 /// Where a machine has got to, in a sentence.
 pub fn moved(machine: &Machine) -> String {
-    let Machine::CanaryDeploy { spec, state, .. } = machine else {
-        return format!("CanaryTest: {}", phase(machine));
+    let (spec, state) = match machine {
+        Machine::CanaryDeploy { spec, state, .. } => (spec, state),
+        Machine::CanaryTest { state, .. } => return tried(state),
     };
     let version = state.rollout.as_ref().map_or("", |rollout| rollout.version.as_str());
     let step = |step: usize| {
@@ -115,6 +116,22 @@ pub fn moved(machine: &Machine) -> String {
         }
         Phase::RolledBack => format!("{version} was rolled back: main runs {}", state.stable),
         Phase::Gone => "gone".to_owned(),
+    }
+}
+
+/// Where a CanaryTest has got to.
+fn tried(state: &trial::State) -> String {
+    let (version, weight) = (&state.canary.version, percent(state.weight));
+    match state.phase {
+        trial::Phase::Off => "no canary: main has all the traffic".to_owned(),
+        trial::Phase::Scale => format!("pods of {version} get ready"),
+        trial::Phase::Probe => "a small weight finds out whether the proxies reach the canary".to_owned(),
+        trial::Phase::Weigh => format!("{weight} % for {version} goes to the proxies"),
+        trial::Phase::Trim => format!("all proxies run {weight} % for {version}: pods that are too many go"),
+        trial::Phase::On => format!("{version} is tried with {weight} %"),
+        trial::Phase::Drain => "the canary's traffic goes to main".to_owned(),
+        trial::Phase::Clear => "main has all the traffic: the canary goes".to_owned(),
+        trial::Phase::Gone => "gone".to_owned(),
     }
 }
 
@@ -178,6 +195,25 @@ pub fn not_yet(tries: &Tries) -> Option<String> {
         (1, n) => Some(format!("{} found none, so it is tried again", requests(n))),
         (failed, n) => Some(format!("{} found none in {failed} tries, so it is tried again", requests(n))),
     }
+}
+
+/// What a person asked of a CanaryTest; `None`: it was so already. `again`: its time was over, and begins anew.
+pub(super) fn asked(asked: &Asked, again: bool) -> Option<String> {
+    let Asked { by, reason, weight, version, edit, .. } = asked;
+    let mut all = Vec::new();
+    if let Some(new) = edit.version.as_ref().filter(|new| *new != version) {
+        all.push(format!("version {version} → {new}"));
+    }
+    match edit.weight {
+        0 if *weight > 0 => all.push(format!("weight {} → 0 %, which ends it", percent(*weight))),
+        new if new != *weight => all.push(format!("weight {} → {} %", percent(*weight), percent(new))),
+        _ => {}
+    }
+    if again {
+        all.push(format!("begins again, at {} %", percent(edit.weight)));
+    }
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    (!all.is_empty()).then(|| format!("{by} said {}{why}", all.join(", ")))
 }
 
 /// Weights, for the log.

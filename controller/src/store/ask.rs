@@ -1,9 +1,12 @@
 //! What is asked of a store, checked against what is in force. Pure.
 
-use super::{Complaint, Driven, SetError, Weights, driven, edit::with_weights, state::Known};
-use crate::api::nearest::hint;
+use super::{Complaint, Driven, SetError, Weights, driven, edit::with_weights, plan::Source, state::Known};
+use crate::{
+    api::{accept_rollout::Test, nearest::hint},
+    rollouts::{AllWanted, Wanted},
+};
 use sluicegate_core::{spec::SplitSpec, split::Split};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A split that is not deleted.
 pub fn live<'a>(known: &'a BTreeMap<String, Known>, split: &str) -> Result<(&'a SplitSpec, &'a Known), SetError> {
@@ -35,7 +38,7 @@ pub fn weigh(
         return Err(SetError::Driven { split: split.to_owned(), by: by.clone() });
     }
     if let Some(broken) = complaints.iter().find(|c| c.refused && c.split.as_deref() == Some(split)) {
-        return Err(SetError::Broken { split: split.to_owned(), complaint: broken.to_string() });
+        return Err(SetError::Broken { of: format!("split {split}"), complaint: broken.to_string() });
     }
     if let Some(subset) = weights.keys().find(|name| !old.subsets.iter().any(|s| s.name == **name)) {
         let known = old.subsets.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -44,7 +47,7 @@ pub fn weigh(
     let new = with_weights(old, weights);
     match Split::try_from(new.clone()) {
         Ok(_) => Ok(new),
-        Err(why) => Err(SetError::Refused { split: split.to_owned(), why: why.to_string() }),
+        Err(why) => Err(SetError::Refused { of: format!("split {split}"), why: why.to_string() }),
     }
 }
 
@@ -66,6 +69,29 @@ pub fn drive(
     }
     let Some(weights) = weights else { return Ok(Some((old.clone(), None))) };
     let driven = Driven { by: by.to_owned(), weights };
-    let spec = driven::with(old, &driven).map_err(|why| SetError::Refused { split: split.to_owned(), why })?;
+    let spec = driven::with(old, &driven).map_err(|why| SetError::Refused { of: format!("split {split}"), why })?;
     Ok(Some((spec, Some(driven))))
+}
+
+/// A CanaryTest that a person may change: it is wanted as its file says.
+pub fn test(
+    wanted: &AllWanted,
+    sources: &[Source],
+    complaints: &[Complaint],
+    name: &str,
+) -> Result<Arc<Test>, SetError> {
+    let found = wanted.get(name).ok_or_else(|| SetError::NoTest(name.to_owned()))?;
+    let Wanted::Test(test) = &found.wanted else { return Err(SetError::NotByHand(found.wanted.title())) };
+    let source = sources.iter().find(|source| source.file == found.file);
+    let mut documents = source.into_iter().flat_map(|source| &source.documents);
+    let document = documents
+        .find(|document| document.name.as_deref() == Some(name) && document.kind.as_deref() == Some("CanaryTest"));
+    let broken = match document.map(|document| document.problem().map(|problem| problem.place)) {
+        Some(None) => return Ok(Arc::clone(test)),
+        Some(place) => complaints.iter().find(|c| c.file == found.file && c.place == place),
+        // It may be the one that cannot be read at all.
+        None => complaints.iter().find(|c| c.refused && c.file == found.file),
+    };
+    let complaint = broken.map_or_else(|| format!("{} does not say it any more", found.file), ToString::to_string);
+    Err(SetError::Broken { of: found.wanted.title(), complaint })
 }

@@ -1,7 +1,8 @@
 //! The folder store: files in, generations on disk, changes out.
 
 use super::{
-    Change, Complaint, Set, SetError, Sink, Weights, ask, driven, edit,
+    Change, Complaint, Set, SetError, Sink, TestEdit, TestSet, Weights, ask, driven,
+    edit::{self, EditError},
     folder::Folder,
     plan::{Plan, plan},
     rollouts,
@@ -11,7 +12,8 @@ use super::{
 use crate::{clock::Now, rollouts::AllWanted};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs::{self, Permissions},
+    io,
     path::PathBuf,
     thread,
     time::Duration,
@@ -33,6 +35,13 @@ pub enum OpenError {
     /// The state.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+/// A file as it is to be.
+struct Rewritten {
+    path: PathBuf,
+    permissions: Permissions,
+    text: String,
 }
 
 /// A folder of YAML with its state folder.
@@ -240,6 +249,62 @@ impl FolderStore {
         Ok(self.known.get(split).map_or(0, |known| known.generation))
     }
 
+    /// Writes into the user's file what a CanaryTest is to be; when this returns, that is wanted.
+    pub fn edit_test(
+        &mut self,
+        test: &str,
+        edit: &TestEdit,
+        unfinished: &BTreeSet<String>,
+        now: Now,
+    ) -> Result<TestSet, SetError> {
+        let none = || SetError::NoTest(test.to_owned());
+        let file = self.rollouts.get(test).map(|found| found.file.clone()).ok_or_else(none)?;
+        // What the user wrote a moment ago comes first.
+        self.look(&BTreeSet::from([file.clone()]), false, unfinished, now);
+        let old = ask::test(&self.rollouts, &self.folder.sources(), &self.complaints, test)?;
+        let (weight, version) = (old.weight, old.version.clone());
+        let changed = weight != edit.weight || edit.version.as_ref().is_some_and(|new| *new != version);
+        if !changed {
+            return Ok(TestSet { weight, version, changed });
+        }
+        if unfinished.contains(&file) {
+            return Err(SetError::NotEditable { file, why: "somebody is writing it right now".to_owned() });
+        }
+        let new = self.rewritten(&file, &format!("CanaryTest {test}"), |text| edit::edit_test(text, test, edit))?;
+        let failed = |why: io::Error| SetError::Write { file: file.clone(), why: why.to_string() };
+        let draft = Draft::write(&new.path, new.text.as_bytes(), Some(new.permissions)).map_err(failed)?;
+        draft.commit().map_err(failed)?;
+        if let Err(why) = sync_folder(&new.path) {
+            warn!(test, %why, "the new weight is wanted, but a crash of the machine could undo the file");
+        }
+        self.folder.wrote(&file, new.text);
+        self.look(&BTreeSet::new(), false, unfinished, now);
+        Ok(TestSet { weight, version, changed })
+    }
+
+    /// What `edit` makes of a file of the user's, not yet written.
+    fn rewritten(
+        &self,
+        file: &str,
+        of: &str,
+        edit: impl FnOnce(&str) -> Result<String, EditError>,
+    ) -> Result<Rewritten, SetError> {
+        let not_editable = |why: String| SetError::NotEditable { file: file.to_owned(), why };
+        let failed = |why: io::Error| SetError::Write { file: file.to_owned(), why: why.to_string() };
+        let text = self.folder.text(file).ok_or_else(|| not_editable("it could not be read".to_owned()))?;
+        let text = edit(text).map_err(|why| match why {
+            EditError::Refused(why) => SetError::Refused { of: of.to_owned(), why },
+            other => not_editable(other.to_string()),
+        })?;
+        // Through links, so that a link stays one.
+        let path = fs::canonicalize(self.folder.path().join(file)).map_err(failed)?;
+        let permissions = fs::metadata(&path).map_err(failed)?.permissions();
+        if permissions.readonly() {
+            return Err(not_editable("it is read-only".to_owned()));
+        }
+        Ok(Rewritten { path, permissions, text })
+    }
+
     /// The file and the state, both or neither. A crash between the two leaves the old file with a generation that was
     /// never handed out.
     fn write(
@@ -249,20 +314,13 @@ impl FolderStore {
         weights: &Weights,
         known: &BTreeMap<String, Known>,
     ) -> Result<PathBuf, SetError> {
-        let not_editable = |why: String| SetError::NotEditable { file: file.to_owned(), why };
         let failed = |why: io::Error| SetError::Write { file: file.to_owned(), why: why.to_string() };
-        let text = self.folder.text(file).ok_or_else(|| not_editable("it could not be read".to_owned()))?;
-        let new = edit::edit(text, split, weights).map_err(|why| not_editable(why.to_string()))?;
-        // Through links, so that a link stays one.
-        let path = fs::canonicalize(self.folder.path().join(file)).map_err(failed)?;
-        let permissions = fs::metadata(&path).map_err(failed)?.permissions();
-        if permissions.readonly() {
-            return Err(not_editable("it is read-only".to_owned()));
-        }
+        let new = self.rewritten(file, &format!("split {split}"), |text| edit::edit(text, split, weights))?;
+        let Rewritten { path, permissions, text } = new;
         // Two flushes at once take as long as one.
         let (draft, state) = thread::scope(|scope| {
             let state = scope.spawn(|| self.state.draft(known));
-            (Draft::write(&path, new.as_bytes(), Some(permissions)), state.join())
+            (Draft::write(&path, text.as_bytes(), Some(permissions)), state.join())
         });
         let state = state.unwrap_or_else(|_| Err(io::Error::other("writing it ended in a panic")));
         let (draft, state) = (draft.map_err(failed)?, state.map_err(|why| self.state_failed(&why))?);
@@ -272,7 +330,7 @@ impl FolderStore {
             let _ = self.state.save(&self.known);
             return Err(failed(why));
         }
-        self.folder.wrote(file, new);
+        self.folder.wrote(file, text);
         Ok(path)
     }
 

@@ -160,6 +160,11 @@ pub async fn run(
                 // The asker may have gone; what was done stays done.
                 let _ = reply.send(done.unwrap_or(Err(super::SetError::Closed)));
             }
+            Ok(Some(Command::EditTest { test, edit, reply })) => {
+                let unfinished = pending.unfinished();
+                let done = with(&mut held, move |store| store.edit_test(&test, &edit, &unfinished, moment)).await;
+                let _ = reply.send(done.unwrap_or(Err(super::SetError::Closed)));
+            }
             Ok(Some(Command::Drive { split, by, weights, reply })) => {
                 let unfinished = pending.unfinished();
                 let done = with(&mut held, move |store| store.drive(&split, &by, weights, &unfinished, moment)).await;

@@ -98,7 +98,7 @@ async fn the_page_is_served_with_a_policy_that_runs_nothing_else_and_all_it_name
         files.extend(content.split('"').filter_map(|part| part.strip_prefix("./")).map(str::to_owned));
         seen.push(file);
     }
-    assert_eq!(seen.len(), 12, "{seen:?}");
+    assert_eq!(seen.len(), 13, "{seen:?}");
     assert_eq!(ask(&running, "GET /dashboard/other.js", "", "").await.0, 404);
 }
 

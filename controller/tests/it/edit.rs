@@ -1,7 +1,10 @@
 //! Weights into the user's file, nothing else touched.
 
 use crate::support::{Bench, backend};
-use sluicegate::store::{Weights, edit::edit};
+use sluicegate::store::{
+    TestEdit, Weights,
+    edit::{edit, edit_test},
+};
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, symlink},
@@ -49,6 +52,68 @@ fn json_windows_line_ends_and_byte_order_marks_are_kept() {
     assert_eq!(edit(json, "default/j", &weights(&[("y", 77)])).unwrap(), json.replace(":2}", ":77}"));
     let windows = backend(90, 10).replace('\n', "\r\n");
     assert_eq!(edit(&windows, "default/backend", &weights(&[("v2", 7)])).unwrap(), windows.replace("10 }", "7 }"));
+}
+
+const TEST: &str = "\
+# nightly builds
+apiVersion: sluicegate.dev/v1alpha1
+kind: CanaryTest
+metadata: { name: t }
+spec:
+  version: v1   # what is tried
+  weight: 0.5 # percent
+  splits: [s] # one
+  replicas: 1
+";
+
+fn edited(text: &str, weight: u32, version: Option<&str>) -> Result<String, String> {
+    let edit = TestEdit { weight, version: version.map(str::to_owned) };
+    edit_test(text, "default/t", &edit).map_err(|why| why.to_string())
+}
+
+#[test]
+fn of_a_canary_test_only_weight_and_version_change() {
+    assert_eq!(edited(TEST, 20_000, None).unwrap(), TEST.replace("weight: 0.5 #", "weight: 20 #"));
+    let both = TEST.replace("weight: 0.5 #", "weight: 0.001 #").replace("version: v1 ", "version: nightly-2 ");
+    assert_eq!(edited(TEST, 1, Some("nightly-2")).unwrap(), both);
+    assert_eq!(edited(&TEST.replace("0.5", "0.5%"), 0, None).unwrap(), TEST.replace("0.5", "0%"));
+    let json = r#"{"apiVersion":"sluicegate.dev/v1alpha1","kind":"CanaryTest","metadata":{"name":"t"},"spec":{"version":"v1","weight":1,"splits":["s"]}}"#;
+    let wanted = json.replace(r#""v1","weight":1"#, r#""a \"b\"","weight":2.25"#);
+    assert_eq!(edited(json, 2_250, Some("a \"b\"")).unwrap(), wanted);
+}
+
+#[test]
+fn a_version_that_looks_like_something_else_is_quoted_and_quotes_stay() {
+    for (new, wanted) in
+        [("1.10", "\"1.10\""), ("true", "\"true\""), ("a: b # c", "\"a: b # c\""), ("größe", "\"größe\"")]
+    {
+        assert_eq!(edited(TEST, 500, Some(new)).unwrap(), TEST.replace("version: v1", &format!("version: {wanted}")));
+    }
+    for (old, new, wanted) in [("'v1'", "it's", "'it''s'"), ("\"v1\"", "v2", "\"v2\"")] {
+        let text = TEST.replace("version: v1", &format!("version: {old}"));
+        let wanted = TEST.replace("version: v1", &format!("version: {wanted}"));
+        assert_eq!(edited(&text, 500, Some(new)).unwrap(), wanted);
+    }
+}
+
+#[test]
+fn a_canary_test_that_cannot_be_edited_in_place_says_why() {
+    let no = |text: &str, weight, version, why: &str| {
+        let told = edited(text, weight, version).unwrap_err();
+        assert!(told.contains(why), "{told:?} should say {why:?}");
+    };
+    no(&TEST.replace("0.5", "\"0.5\""), 1_000, None, "line 7: the weight is not written as a plain number");
+    let anchored = TEST.replace("  weight: 0.5 # percent\n", "").replace("replicas: 1", "replicas: &n 1\n  weight: *n");
+    no(&anchored, 2_000, None, "the weight comes from an anchor");
+    no(&TEST.replace("0.5", "&w 1").replace("replicas: 1", "replicas: *w"), 2_000, None, "in place");
+    let folded = TEST.replace("version: v1   # what is tried", "version: >-\n    v1");
+    no(&folded, 500, Some("v2"), "the version is not written as plain text");
+    no(TEST, 50_001, None, "weight 50.001 is above 50");
+    no(&TEST.replace("replicas: 1", "replicas: 0").replace("0.5", "0"), 1_000, None, "no pod would answer");
+    no(TEST, 500, Some(""), "version \"\" must be");
+    let images = TEST.replace("version: v1 ", "workload: w\n  images: { app: r/app:1 } ");
+    no(&images, 500, Some("v2"), "has no `version:`");
+    no(&TEST.replace("name: t", "name: u"), 500, None, "no readable CanaryTest default/t");
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod store;
 mod support;
 mod tally;
 mod tls;
+mod trial;
 mod watch;
 mod webhooks;
 mod workloads;

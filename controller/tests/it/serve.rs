@@ -11,6 +11,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -47,6 +48,11 @@ pub(crate) async fn start(files: &[(&str, &str)]) -> Running {
 pub(crate) async fn start_with(files: &[(&str, &str)], change: impl FnOnce(&mut Config)) -> Running {
     let dir = tempfile::tempdir().unwrap();
     files.iter().for_each(|(name, text)| fs::write(dir.path().join(name), text).unwrap());
+    start_on(dir, change).await
+}
+
+/// The same on a folder that is there.
+pub(crate) async fn start_on(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Running {
     let mut config = config(&dir);
     change(&mut config);
     let bound = app::build(config).await.unwrap();
@@ -61,6 +67,19 @@ impl Running {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
+    /// Stops it, and starts another on its folder once `meanwhile` is over.
+    pub(crate) async fn restart(mut self, meanwhile: impl FnOnce(&Path)) -> Self {
+        self.stop();
+        self.done.await.unwrap().unwrap();
+        meanwhile(self.dir.path());
+        start_on(self.dir, |_| {}).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.admin);
+        ask(move || agent().post(&url).send_json(body)).await
+    }
+
     /// Asks the admin port, not in the runtime's way.
     pub(crate) async fn get(&self, path: &str) -> Value {
         let url = format!("http://{}{path}", self.admin);
@@ -68,8 +87,7 @@ impl Running {
     }
 
     pub(crate) async fn set(&self, weights: Value) -> (u16, Value) {
-        let url = format!("http://{}/v1/splits/default/backend/weights", self.admin);
-        ask(move || agent().post(&url).send_json(json!({ "weights": weights }))).await
+        self.post("/v1/splits/default/backend/weights", json!({ "weights": weights })).await
     }
 
     pub(crate) async fn sync(&self, request: &Value) -> (u16, Value) {
@@ -138,9 +156,14 @@ fn next(request: &Value, answer: &Value) -> Value {
 
 /// A proxy that obeys, until the controller goes.
 fn obey(proxy: SocketAddr, epoch: u64) -> thread::JoinHandle<Value> {
+    obey_from(proxy, request(epoch))
+}
+
+/// The same, with its first request.
+pub(crate) fn obey_from(proxy: SocketAddr, mut request: Value) -> thread::JoinHandle<Value> {
     thread::spawn(move || {
         let (url, agent) = (format!("http://{proxy}/v1/sync"), agent());
-        let (mut request, mut last) = (request(epoch), Value::Null);
+        let mut last = Value::Null;
         while let Ok(mut answer) = agent.post(&url).send_json(&request) {
             let Ok(text) = answer.body_mut().read_to_string() else { break };
             let Ok(answer) = serde_json::from_str(&text) else { break };

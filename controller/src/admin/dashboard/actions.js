@@ -8,7 +8,7 @@ const dialog = document.getElementById("ask");
 const said = document.getElementById("said");
 const BACK = ["Shed", "Restore", "Return", "Clear"];
 const MOVING = ["Scale", "Probe", "Weigh", "Hold"];
-/** What was done and has not reached everybody: `{ text, split, generation, began, note }`. */
+/** What was done and has not reached everybody: `{ text, split, generation }`, or `{ look }`. */
 let pending = null;
 
 /** Why Kubernetes would refuse a verb about this rollout or split: `{ why, id }`, or nothing. */
@@ -74,12 +74,13 @@ export function listen() {
   onNews(progress);
 }
 
-function field(label, input, hint) {
+/** An input with its label. */
+export function field(label, input, hint) {
   return h("label", {}, h("span", {}, label), input, hint && h("small", {}, hint));
 }
 
 /** Who, and why; `says()` is both as they are sent. A cluster knows who. */
-function person(required = false) {
+export function person(required = false) {
   const by = !known.looker && h("input", { id: "by", required: true, autocomplete: "username", maxlength: "100" });
   if (by) by.value = localStorage.getItem("by") ?? "";
   const reason = h("input", { id: "reason", autocomplete: "off", maxlength: "500", required });
@@ -94,7 +95,7 @@ function person(required = false) {
 }
 
 /** Opens the dialog; `send` gives what failed, or nothing. */
-function ask(title, text, fields, does, danger, send) {
+export function ask(title, text, fields, does, danger, send) {
   const why = h("p", { class: "note bad", role: "alert", hidden: true });
   const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, does);
   const no = h("button", { type: "button" }, "Leave it");
@@ -158,9 +159,11 @@ function askWeights(split) {
   });
 }
 
-const path = (name) => name.split("/").map(encodeURIComponent).join("/");
+/** A name as part of an address. */
+export const path = (name) => name.split("/").map(encodeURIComponent).join("/");
 
-async function post(to, body) {
+/** What the controller answers; `{ error }` where it refuses. */
+export async function post(to, body) {
   const answer = await fetch(to, {
     method: "POST",
     headers: { "content-type": "application/json", "x-sluicegate-token": known.token },
@@ -182,7 +185,18 @@ function watch(text, split, generation) {
   if (split) progress();
 }
 
+/** From now on what this looks at is told, after each news, until it is done: `look()` gives `[text, done]`. */
+export function until(look) {
+  pending = { look };
+  progress();
+}
+
 function progress() {
+  if (pending?.look) {
+    const [text, done] = pending.look();
+    if (done) pending = null;
+    return tell(text, done);
+  }
   const split = pending && known.splits.get(pending.split);
   if (!split || split.generation < pending.generation) return;
   // In a cluster the weights are told before anybody can have acked them.
@@ -195,6 +209,9 @@ function progress() {
 }
 
 function tell(text, done) {
+  // News that change nothing are not read out again.
+  if (said.dataset.text === text && said.firstChild) return;
+  said.dataset.text = text;
   const close = h("button", { type: "button", "aria-label": "Hide this" }, "✕");
   close.addEventListener("click", () => said.replaceChildren());
   said.replaceChildren(h("p", { class: done ? "good" : "wait" }, h("span", { "aria-hidden": "true" }, done ? "✓ " : "… "), text), close);

@@ -6,6 +6,7 @@ import * as list from "./list.js";
 import * as rollout from "./rollout.js";
 import * as split from "./split.js";
 import { follow, known, onNews } from "./stream.js";
+import * as trial from "./trial.js";
 import { short, tick, typed } from "./words.js";
 
 const main = document.getElementById("main");
@@ -70,4 +71,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 setInterval(tick, 1000);
 listen();
+trial.listen();
 draw();

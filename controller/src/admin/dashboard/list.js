@@ -2,7 +2,7 @@
 
 import { children, h, morph } from "./dom.js";
 import { known } from "./stream.js";
-import { asks, badge, exactly, phase, rank, short, time, versions } from "./words.js";
+import { asks, badge, exactly, phase, rank, short, time, toneOf, versions } from "./words.js";
 
 let filter = "";
 /** Of each row: what it was made of, and its element. */
@@ -97,7 +97,7 @@ function make({ key, view, split }) {
   if (view) {
     return h("li", { class: "row", "data-key": key },
       cell("", link, h("small", {}, `${view.kind || "rollout"} ${versions(view) ?? ""}`)),
-      cell("Phase", badge(phase(view)), asks(view) && h("small", {}, "waits for a person")),
+      cell("Phase", badge(phase(view), toneOf(view)), asks(view) && h("small", {}, "waits for a person")),
       cell("Step", view.step ? `${view.step}/${view.steps.length}` : "–"),
       cell("Weights", bar([["canary", view.weights.canary], ["baseline", view.weights.baseline], ["main", view.weights.main]])),
       cell("Verdict", view.verdict ? badge(view.verdict, { pass: "good", fail: "bad" }[view.verdict] ?? "wait") : "–"),

@@ -6,7 +6,8 @@ import { evidence, numbers } from "./evidence.js";
 import { bar } from "./list.js";
 import { elsewhere, proxies } from "./split.js";
 import { known } from "./stream.js";
-import { badge, exactly, phase, short, time, typed, versions } from "./words.js";
+import * as trial from "./trial.js";
+import { badge, exactly, phase, short, time, toneOf, typed, versions } from "./words.js";
 
 /** Renews the view of a rollout. */
 export function show(main, name) {
@@ -18,18 +19,20 @@ function page(view) {
   const detail = view.splits.includes(known.detail?.name) ? known.detail : null;
   return h("div", { class: "page" },
     h("div", { class: "bar" },
-      h("h1", {}, short(view.name), " ", badge(phase(view))),
+      h("h1", {}, short(view.name), " ", badge(phase(view), toneOf(view))),
       h("p", {}, `${view.kind} ${versions(view) ?? ""}, for `, time(view.since), ` in this phase; ${view.acked} of ${view.live} proxies acked`)),
-    known.problems.filter((p) => p.file === view.file).map((p) => h("p", { class: "note bad", role: "alert" }, badge("problem", "bad"), ` ${p.file}${p.line ? `:${p.line}` : ""}: ${p.message}`)),
+    // What comes and goes here moves nothing below out of its place, and takes the focus from nobody.
+    h("div", {}, known.problems.filter((p) => p.file === view.file).map((p) => h("p", { class: "note bad", role: "alert" }, badge("problem", "bad"), ` ${p.file}${p.line ? `:${p.line}` : ""}: ${p.message}`)),
     view.trouble && h("p", { class: "note bad", role: "alert" }, badge("trouble", "bad"), " ", view.trouble),
     view.why && h("p", { class: "note bad" }, badge("back", "bad"), ` rolled back: ${view.why}`),
     view.notYet && h("p", { class: "note wait" }, badge("probe", "wait"), " ", view.notYet),
-    view.pending && h("p", { class: "note wait" }, badge("pending", "wait"), ` ${view.pending} is wanted and not begun yet`),
+    view.pending && h("p", { class: "note wait" }, badge("pending", "wait"), ` ${view.pending} is wanted and not begun yet`)),
     h("div", { class: "now" },
       view.steps.length > 0 && track(view),
+      trial.tells(view),
       h("p", { class: "waits" }, view.waits ? [h("strong", {}, "Waits for "), typed(view.waits)] : "Waits for nothing."),
-      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as))),
-      refusals(verbs(view).map(([verb]) => verb), view.name)),
+      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as)), trial.buttons(view)))
+      refusals([...verbs(view).map(([verb]) => verb), ...trial.verbs(view)], view.name)),
     weights(view), evidence(view), metrics(view), numbers(detail),
     known.looker && elsewhere(view.splits[0] ?? view.name),
     detail && h("section", { "aria-labelledby": "late" },
@@ -65,7 +68,7 @@ function weights(view) {
     bar(["canary", "baseline", "main"].map((name) => [name, view.weights[name]])),
     h("div", { class: "wide", tabindex: "0", role: "group", "aria-labelledby": "weights" }, h("table", {},
       h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, ["canary", "baseline", "main"].map(role)))));
+      h("tbody", {}, ["canary", "baseline", "main"].filter((name) => name !== "baseline" || view.kind !== "CanaryTest").map(role)))));
 }
 
 function metrics(view) {
@@ -81,7 +84,7 @@ function events(view) {
   const list = [...view.history].reverse();
   return h("section", { "aria-labelledby": "events" },
     h("h2", { id: "events" }, "Events"),
-    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, "Nothing has happened yet: write another version into its document."));
+    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, view.kind === "CanaryTest" ? "Nothing has happened yet." : "Nothing has happened yet: write another version into its document."));
 }
 
 function judgments(view) {

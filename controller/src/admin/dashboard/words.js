@@ -25,13 +25,15 @@ export function ms(v) {
   return v >= 1000 ? `${(v / 1000).toFixed(1)} s` : v >= 10 ? `${v.toFixed(0)} ms` : `${v.toFixed(1)} ms`;
 }
 
-/** How long ago, by the controller's clock. */
-export function age(at) {
-  const seconds = Math.max(0, (Date.now() + skew() - Date.parse(at)) / 1000);
+/** So many seconds. */
+export function span(seconds) {
   const units = [[86400, "d"], [3600, "h"], [60, "min"]];
   for (const [size, unit] of units) if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
   return `${Math.floor(seconds)} s`;
 }
+
+/** How long ago, by the controller's clock; what is still to come is so long from now. */
+export const age = (at) => span(Math.abs(Date.now() + skew() - Date.parse(at)) / 1000);
 
 /** A moment: how long ago, the exact time on hover. */
 export function time(at) {
@@ -62,6 +64,9 @@ export function badge(word, as = tone(word)) {
 /** Text in which `what is typed` is set apart. */
 export const typed = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 
+/** That of a rollout's phase: to clear up is how a test ends, and no failure. */
+export const toneOf = (view) => (view.kind === "CanaryTest" && view.phase === "Clear" ? "wait" : tone(phase(view)));
+
 /** Where a rollout is, in a word. */
 export const phase = (view) => (view.paused ? "Paused" : view.phase || "Unknown");
 
@@ -77,9 +82,9 @@ export const asks = (view) => view.phase === "Hold" && !view.paused && view.wait
 /** What comes first in the list: 0 is wrong, 1 wants somebody, 2 moves, 3 is at rest. */
 export function rank({ view, split }) {
   if (view) {
-    if (known.problems.some((p) => p.file === view.file) || view.trouble || view.verdict === "fail" || view.overdue || (tone(phase(view)) === "bad" && view.phase !== "RolledBack")) return 0;
+    if (known.problems.some((p) => p.file === view.file) || view.trouble || view.verdict === "fail" || view.overdue || (toneOf(view) === "bad" && view.phase !== "RolledBack")) return 0;
     if (asks(view) || view.paused) return 1;
-    return tone(phase(view)) === "wait" ? 2 : 3;
+    return toneOf(view) === "wait" ? 2 : 3;
   }
   if (split.problems.length || split.conditions.some((c) => c.type === "Accepted" && c.status === "False")) return 0;
   const spread = split.conditions.find((c) => c.type === "Propagated");

@@ -7,6 +7,7 @@ use crate::{
         judgment::DecisionKind,
     },
     rollouts::{Found, Wanted, machine::Machine, record::Record, words},
+    store::{SetError, TestEdit},
 };
 use serde_json::json;
 use sluicegate_core::rollout::{
@@ -20,9 +21,29 @@ use tracing::info;
 #[derive(Debug)]
 pub struct Order {
     /// What, and who says so.
-    pub word: Word,
+    pub what: What,
     /// What became of it.
     pub reply: oneshot::Sender<Result<(), OrderError>>,
+}
+
+/// What a person wants of a rollout.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A word to a CanaryDeploy.
+    Word(Word),
+    /// Another weight for a CanaryTest.
+    Weigh(Weigh),
+}
+
+/// What a CanaryTest is to be, by whom, and why.
+#[derive(Debug, Clone)]
+pub struct Weigh {
+    /// What.
+    pub edit: TestEdit,
+    /// Who says so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What is said, by whom, and why.
@@ -55,6 +76,12 @@ pub enum OrderError {
     /// Nobody knows whether it was written down.
     #[error("{0}; it may have been written down all the same: look, and say it again if it was not")]
     Unanswered(String),
+    /// It is not to be written into the user's file, or could not be.
+    #[error(transparent)]
+    Store(#[from] SetError),
+    /// It is in the file, and not yet in the history.
+    #[error("the file says so now and it is in force; who asked for it is noted once that is possible: {0}")]
+    Unnoted(String),
 }
 
 /// What is to become of a Judgment among the documents.
@@ -69,7 +96,10 @@ enum Due {
 
 impl Engine {
     pub(super) async fn obey(&mut self, order: Order) {
-        let done = self.carry_order(&order.word, None).await;
+        let done = match &order.what {
+            What::Word(word) => self.carry_order(word, None).await,
+            What::Weigh(weigh) => self.weigh(weigh).await,
+        };
         self.publish();
         // The asker may have gone; what was done stays done.
         let _ = order.reply.send(done);
@@ -114,7 +144,12 @@ impl Engine {
                 record.judgments.insert(document.to_owned(), "carried out".to_owned());
             }
         });
-        kept.await.map_err(|why| if self.doubtful { OrderError::Unanswered(why) } else { OrderError::Disk(why) })
+        kept.await.map_err(|why| self.unkept(why))
+    }
+
+    /// Why something was not written down, for who asked for it.
+    pub(super) fn unkept(&self, why: String) -> OrderError {
+        if self.doubtful { OrderError::Unanswered(why) } else { OrderError::Disk(why) }
     }
 
     /// Carries out the Judgments among the documents, each once.
