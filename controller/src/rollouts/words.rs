@@ -12,6 +12,7 @@ use sluicegate_core::{
         trial,
     },
 };
+use std::collections::BTreeMap;
 
 pub(super) fn waits(view: &View, state: &State, judge: Judge, hold: u64, reasons: &str, now: u64) -> String {
     let name = view.name.strip_prefix("default/").unwrap_or(&view.name);
@@ -178,6 +179,16 @@ pub fn not_yet(tries: &Tries) -> Option<String> {
         (1, n) => Some(format!("{} found none, so it is tried again", requests(n))),
         (failed, n) => Some(format!("{} found none in {failed} tries, so it is tried again", requests(n))),
     }
+}
+
+/// The weights that a machine wants of the first split, by role, in percent; `None`: it wants none.
+pub fn weights_by_role(machine: &Machine) -> Option<BTreeMap<String, String>> {
+    machine.desired().ok()?.weights.first().map(by_role)
+}
+
+/// Weights by role, in percent.
+pub fn by_role(weights: &Weights) -> BTreeMap<String, String> {
+    Role::ALL.map(|role| (role.name().to_owned(), percent(weights.of(role)))).into()
 }
 
 /// Weights, for the log.
