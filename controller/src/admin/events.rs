@@ -1,6 +1,6 @@
 //! `GET /v1/events`: everything as it stands, then what changes, as server-sent events.
 //!
-//! In: what is to be told in detail, `?split=NAMESPACE/NAME`. Out: one [`News`] after another, [`PACE`] apart at least, and every
+//! In: what is to be told in detail, `?split=NAMESPACE/NAME` or `?rollout=NAMESPACE/NAME`. Out: one [`News`] after another, [`PACE`] apart at least, and every
 //! [`BEAT`] even when nothing happened, so that a reader can tell silence from a broken line.
 
 use super::{
@@ -8,7 +8,14 @@ use super::{
     model::{Missing, Problem, Split},
     view,
 };
-use crate::{context::Desk, listen::teach, rollouts::view::View};
+use crate::{
+    context::{Desk, Inner},
+    listen::teach,
+    rollouts::{
+        series::{Known, told::Told},
+        view::View,
+    },
+};
 use axum::{
     Router,
     extract::{Query, State},
@@ -54,10 +61,16 @@ struct News {
     /// The split that was asked for, with proxies and counts, if it changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Split>,
+    /// All splits of the rollout that was asked for, in the same way, those that changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<Split>,
+    /// What was counted over time of the rollout that was asked for, what is new of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<Told>,
     /// What is wrong in the store, if that changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Store>,
-    /// `split/NAME` and `rollout/NAME` of what is gone.
+    /// `split/NAME`, `rollout/NAME`, `detail` and `detail/NAME` of what is gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<String>,
 }
@@ -78,6 +91,7 @@ struct Store {
 #[serde(deny_unknown_fields)]
 struct About {
     split: Option<String>,
+    rollout: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,7 +104,9 @@ struct Room {
 /// One stream.
 struct Teller {
     room: Room,
-    about: Option<String>,
+    about: About,
+    /// What was told of the series of the rollout.
+    charted: Option<Known>,
     shown: watch::Receiver<()>,
     closing: watch::Receiver<bool>,
     /// Of everything that was told: a hash of what was told of it.
@@ -113,8 +129,8 @@ async fn events(State(room): State<Room>, Query(about): Query<About>) -> Respons
         );
     };
     let (shown, closing) = (room.desk.context.shown(), room.desk.context.closing());
-    let about = about.split;
-    let teller = Teller { room, about, shown, closing, told: HashMap::new(), begun: false, _seat: seat };
+    let told = HashMap::new();
+    let teller = Teller { room, about, charted: None, shown, closing, told, begun: false, _seat: seat };
     let told = stream::unfold(teller, |mut teller| async move {
         let news = teller.next().await?;
         let event = Event::default().json_data(&news).unwrap_or_default();
@@ -157,11 +173,15 @@ impl Teller {
     fn look(&mut self) -> News {
         self.shown.borrow_and_update();
         let now = self.room.desk.context.clock.now();
-        let (all, rollouts, detail) = {
+        let (all, rollouts, detail, details, fresh) = {
             let inner = self.room.desk.context.lock();
-            let detail = self.about.as_deref().and_then(|name| view::split(&inner, name, Some(now.at)));
-            (view::splits(&inner), inner.rollouts.values().cloned().collect::<Vec<_>>(), detail)
+            let of = |name: &str| view::split(&inner, name, Some(now.at));
+            let detail = self.about.split.as_deref().and_then(of);
+            let details: Vec<Split> = self.about.splits(&inner).iter().filter_map(|name| of(name)).collect();
+            let series = self.about.rollout.as_deref().and_then(|name| inner.series.fresh(name, self.charted));
+            (view::splits(&inner), inner.rollouts.values().cloned().collect::<Vec<_>>(), detail, details, series)
         };
+        self.charted = fresh.as_ref().map(|fresh| fresh.known).or(self.charted);
         let before = std::mem::take(&mut self.told);
         let mut is_new = |key: String, value: &dyn Fn() -> serde_json::Result<Vec<u8>>| {
             let hash = value().map_or(0, |json| xxh3_64(&json));
@@ -169,7 +189,7 @@ impl Teller {
             self.told.insert(key, hash);
             new
         };
-        let mut news = News { now: now.wall, ..News::default() };
+        let mut news = News { now: now.wall, series: fresh.map(Told::from), ..News::default() };
         for split in all.splits {
             if is_new(format!("split/{}", split.name), &|| serde_json::to_vec(&split)) {
                 news.splits.push(split);
@@ -185,6 +205,11 @@ impl Teller {
         {
             news.detail = Some(detail);
         }
+        for detail in details {
+            if is_new(format!("detail/{}", detail.name), &|| serde_json::to_vec(&detail)) {
+                news.details.push(detail);
+            }
+        }
         let store = Store { problems: all.problems, missing: all.missing };
         if is_new("store".to_owned(), &|| serde_json::to_vec(&store)) {
             news.store = Some(store);
@@ -194,10 +219,18 @@ impl Teller {
     }
 }
 
+impl About {
+    /// The splits of the rollout.
+    fn splits(&self, inner: &Inner) -> Vec<String> {
+        let view = self.rollout.as_ref().and_then(|name| inner.rollouts.get(name));
+        view.map(|view| view.splits.clone()).unwrap_or_default()
+    }
+}
+
 impl News {
     fn is_empty(&self) -> bool {
-        let Self { now: _, hello, splits, rollouts, detail, store, gone } = self;
-        let one = hello.is_some() || detail.is_some() || store.is_some();
-        !one && splits.is_empty() && rollouts.is_empty() && gone.is_empty()
+        let Self { now: _, hello, splits, rollouts, detail, details, series, store, gone } = self;
+        let one = hello.is_some() || detail.is_some() || series.is_some() || store.is_some();
+        !one && splits.is_empty() && rollouts.is_empty() && details.is_empty() && gone.is_empty()
     }
 }

@@ -1,5 +1,7 @@
 //! The dashboard in a real browser, on a real Envoy under load: clicks with a mouse, and the traffic proves each.
 
+mod charts;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
