@@ -20,7 +20,8 @@ use std::{collections::BTreeMap, time::Duration};
 pub const STEP: Duration = Duration::from_secs(5);
 /// After its end a rollout is followed for so long; then nothing is done for it any more.
 pub const AFTER: Duration = Duration::from_secs(5 * 60);
-/// Rollouts that are remembered at once; others have no charts of what was counted. With 240 points each and the some
+/// Rollouts that are remembered at once, those that have ended only as long as no other needs the room; more have no charts
+/// of what was counted. With 240 points each and the some
 /// 20 buckets that latencies of one service fall into, one takes about 300 KB; with all 122, at most 1.5 MB.
 pub const MOST: usize = 100;
 
@@ -73,7 +74,7 @@ impl AllSeries {
             // The next run has charts of its own.
             if !at_rest && (ended || !self.0.contains_key(name)) {
                 self.0.remove(name);
-                if self.0.len() < MOST {
+                if self.has_room() {
                     self.0.insert(name.clone(), Series::new(view, tally, now));
                 }
             }
@@ -81,6 +82,16 @@ impl AllSeries {
                 series.tick(view, tally, at_rest, now);
             }
         }
+    }
+
+    /// Whether one more may be remembered, if need be in place of the one that ended first.
+    fn has_room(&mut self) -> bool {
+        if self.0.len() >= MOST {
+            let ended = self.0.iter().filter_map(|(name, series)| Some((series.resting?, name)));
+            let first = ended.min().map(|(_, name)| name.clone());
+            first.map(|name| self.0.remove(&name));
+        }
+        self.0.len() < MOST
     }
 
     /// What is new of a rollout to somebody who knows this; `None`: nothing.

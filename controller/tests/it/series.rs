@@ -138,6 +138,14 @@ fn there_is_a_bound_to_how_many_are_remembered() {
     world.pass(6);
     let remembered = world.rollouts.keys().filter(|name| world.series.fresh(name, None).is_some()).count();
     assert_eq!(remembered, MOST);
+    let (ended, waiting) = ("n/app-0007".to_owned(), format!("n/app-{:04}", MOST + 1));
+    assert!(world.series.fresh(&ended, None).is_some() && world.series.fresh(&waiting, None).is_none());
+    world.rollouts.insert(ended.clone(), rollout(&ended, "Promoted"));
+    world.rollouts.retain(|name, _| *name < waiting || *name == waiting);
+    world.rollouts.remove(&format!("n/app-{MOST:04}"));
+    world.pass(2);
+    let told = [&ended, &waiting].map(|name| world.series.fresh(name, None).is_some());
+    assert_eq!(told, [false, true], "one that has ended makes room");
 }
 
 #[test]
