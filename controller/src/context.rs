@@ -4,7 +4,7 @@ use crate::{
     admin::metrics::PROPAGATION,
     clock::{Clock, Now},
     hub::{Hub, PollId, Reply, Wake, answer::Answer, record::Propagated},
-    rollouts::{AllWanted, Desks, view::View},
+    rollouts::{AllWanted, Desks, series::AllSeries, view::View},
     store::{self, Change, Complaint, Sink},
     tally::Tally,
 };
@@ -30,6 +30,8 @@ pub struct Inner {
     pub complaints: Vec<Complaint>,
     /// Rollouts as they stand, by name.
     pub rollouts: BTreeMap<String, View>,
+    /// What was counted of those under way, over time.
+    pub series: AllSeries,
     /// How often each rollout was promoted and rolled back since the start, by name and phase.
     pub outcomes: BTreeMap<(String, &'static str), u64>,
     /// The store has been read once.
@@ -133,6 +135,7 @@ impl Context {
             tally: Tally::default(),
             complaints: Vec::new(),
             rollouts: BTreeMap::new(),
+            series: AllSeries::default(),
             outcomes: BTreeMap::new(),
             loaded: false,
             leads: true,
@@ -183,6 +186,8 @@ impl Context {
         let mut inner = self.lock();
         inner.hub.tick(now);
         inner.tally.tick(now.at);
+        let Inner { series, rollouts, tally, .. } = &mut *inner;
+        series.tick(rollouts, tally, now);
         self.announce(inner);
     }
 

@@ -152,8 +152,11 @@ impl Hub {
             self.full = None;
         }
         // Nobody can have acked a generation above all that were ever acked, so nobody needs to be asked.
-        if known.is_none() || rival >= record.generation() || known.is_some_and(|k| k.hosted != record.hosted) {
+        if rival >= record.generation() || known.as_ref().is_none_or(|k| k.hosted != record.hosted) {
             record.acked = self.proxies.values().filter(|p| p.counts(&name, &record)).count();
+        }
+        if let Some(known) = known {
+            record.follow(known);
         }
         self.records.insert(Arc::clone(&name), record);
         self.settle(&name, now);

@@ -9,7 +9,7 @@
 //! * [`record`]: what is remembered of a rollout, safe on disk before any effect of it; [`history`] of it.
 //! * [`engine`]: the task. What takes long it has done beside it ([`job`]): pods ([`hands`]), webhooks it asks
 //!   ([`gates`]) and tells ([`teller`]), metrics ([`readings`]).
-//! * [`sight`]: what the hub and the tally know of a rollout's splits; [`windows`]: what was counted since.
+//! * [`sight`]: what the hub and the tally know of a rollout's splits; [`windows`]: what was counted since; [`series`]: over time.
 //! * [`view`]: what the admin port shows; [`words`] for people, [`conditions`] for Kubernetes.
 
 pub mod conditions;
@@ -23,6 +23,7 @@ pub mod reach;
 pub mod readings;
 pub mod record;
 pub mod rules;
+pub mod series;
 pub mod sight;
 pub mod teller;
 pub mod view;

@@ -25,10 +25,11 @@ const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 /// Name, kind and content of each file.
-const FILES: [(&str, &str, &str); 14] = [
+const FILES: [(&str, &str, &str); 18] = [
     ("index.html", HTML, include_str!("dashboard/index.html")),
     ("style.css", STYLE, include_str!("dashboard/style.css")),
     ("detail.css", STYLE, include_str!("dashboard/detail.css")),
+    ("charts.css", STYLE, include_str!("dashboard/charts.css")),
     ("icon.svg", IMAGE, include_str!("dashboard/icon.svg")),
     ("app.js", SCRIPT, include_str!("dashboard/app.js")),
     ("stream.js", SCRIPT, include_str!("dashboard/stream.js")),
@@ -37,6 +38,9 @@ const FILES: [(&str, &str, &str); 14] = [
     ("list.js", SCRIPT, include_str!("dashboard/list.js")),
     ("rollout.js", SCRIPT, include_str!("dashboard/rollout.js")),
     ("evidence.js", SCRIPT, include_str!("dashboard/evidence.js")),
+    ("charts.js", SCRIPT, include_str!("dashboard/charts.js")),
+    ("times.js", SCRIPT, include_str!("dashboard/times.js")),
+    ("judgments.js", SCRIPT, include_str!("dashboard/judgments.js")),
     ("split.js", SCRIPT, include_str!("dashboard/split.js")),
     ("actions.js", SCRIPT, include_str!("dashboard/actions.js")),
     ("trial.js", SCRIPT, include_str!("dashboard/trial.js")),

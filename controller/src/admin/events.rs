@@ -1,7 +1,7 @@
 //! `GET /v1/events`: everything as it stands, then what changes, as server-sent events.
 //!
-//! In: what there is to tell, from whoever is [`Shown`]; what is to be told in detail, `?split=NAMESPACE/NAME`. Out: one [`News`]
-//! after another, [`PACE`] apart at least, and every [`BEAT`] even when nothing happened, so that a reader can tell silence
+//! In: what there is to tell, from whoever is [`Shown`]; what is to be told in detail, [`About`]. Out: one [`News`] after
+//! another, [`PACE`] apart at least, and every [`BEAT`] even when nothing happened, so that a reader can tell silence
 //! from a broken line.
 
 use super::{
@@ -9,7 +9,13 @@ use super::{
     look::{Access, Look, Looker, Shown},
     model::{Missing, Problem, Split},
 };
-use crate::{listen::teach, rollouts::view::View};
+use crate::{
+    listen::teach,
+    rollouts::{
+        series::{Known, told::Told},
+        view::View,
+    },
+};
 use axum::{
     Router,
     extract::{Query, State},
@@ -55,13 +61,19 @@ struct News {
     /// The split that was asked for, with proxies and counts, if it changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Split>,
+    /// All splits of the rollout that was asked for, in the same way, those that changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<Split>,
+    /// What was counted over time of the rollout that was asked for, what is new of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    series: Option<Told>,
     /// What is wrong in the store, if that changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<Store>,
     /// In a cluster: what stands between the person and it, if that changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     access: Option<Access>,
-    /// `split/NAME` and `rollout/NAME` of what is gone.
+    /// `split/NAME`, `rollout/NAME`, `detail` and `detail/NAME` of what is gone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gone: Vec<String>,
 }
@@ -84,6 +96,7 @@ struct Store {
 #[serde(deny_unknown_fields)]
 struct About {
     split: Option<String>,
+    rollout: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,7 +109,9 @@ struct Room<S> {
 /// One stream.
 struct Teller<S> {
     room: Room<S>,
-    about: Option<String>,
+    about: About,
+    /// What was told of the series of the rollout.
+    charted: Option<Known>,
     changes: watch::Receiver<()>,
     closing: watch::Receiver<bool>,
     /// Of everything that was told: a hash of what was told of it.
@@ -116,8 +131,8 @@ async fn events<S: Shown>(State(room): State<Room<S>>, Query(about): Query<About
         return teach(StatusCode::SERVICE_UNAVAILABLE, format!("{STREAMS} pages look at this already; close one"));
     };
     let (changes, closing) = (room.shown.changes(), room.shown.closing());
-    let about = about.split;
-    let teller = Teller { room, about, changes, closing, told: HashMap::new(), begun: false, _seat: seat };
+    let told = HashMap::new();
+    let teller = Teller { room, about, charted: None, changes, closing, told, begun: false, _seat: seat };
     let told = stream::unfold(teller, |mut teller| async move {
         let news = teller.next().await?;
         let event = Event::default().json_data(&news).unwrap_or_default();
@@ -160,7 +175,9 @@ impl<S: Shown> Teller<S> {
     /// What is not as it was told last.
     fn look(&mut self) -> News {
         self.changes.borrow_and_update();
-        let Look { now, splits: all, rollouts, detail, access } = self.room.shown.look(self.about.as_deref());
+        let look = self.room.shown.look(&self.about, self.charted);
+        let Look { now, splits: all, rollouts, detail, details, fresh, access } = look;
+        self.charted = fresh.as_ref().map(|fresh| fresh.known).or(self.charted);
         let before = std::mem::take(&mut self.told);
         let mut is_new = |key: String, value: &dyn Fn() -> serde_json::Result<Vec<u8>>| {
             let hash = value().map_or(0, |json| xxh3_64(&json));
@@ -168,7 +185,7 @@ impl<S: Shown> Teller<S> {
             self.told.insert(key, hash);
             new
         };
-        let mut news = News { now, ..News::default() };
+        let mut news = News { now, series: fresh.map(Told::from), ..News::default() };
         for split in all.splits {
             if is_new(format!("split/{}", split.name), &|| serde_json::to_vec(&split)) {
                 news.splits.push(split);
@@ -183,6 +200,11 @@ impl<S: Shown> Teller<S> {
             && is_new("detail".to_owned(), &|| serde_json::to_vec(&detail))
         {
             news.detail = Some(detail);
+        }
+        for detail in details {
+            if is_new(format!("detail/{}", detail.name), &|| serde_json::to_vec(&detail)) {
+                news.details.push(detail);
+            }
         }
         let store = Store { problems: all.problems, missing: all.missing };
         if is_new("store".to_owned(), &|| serde_json::to_vec(&store)) {
@@ -200,8 +222,8 @@ impl<S: Shown> Teller<S> {
 
 impl News {
     fn is_empty(&self) -> bool {
-        let Self { now: _, hello, splits, rollouts, detail, store, access, gone } = self;
-        let one = hello.is_some() || detail.is_some() || store.is_some() || access.is_some();
-        !one && splits.is_empty() && rollouts.is_empty() && gone.is_empty()
+        let Self { now: _, hello, splits, rollouts, detail, details, series, store, access, gone } = self;
+        let one = hello.is_some() || detail.is_some() || series.is_some() || store.is_some() || access.is_some();
+        !one && splits.is_empty() && rollouts.is_empty() && details.is_empty() && gone.is_empty()
     }
 }

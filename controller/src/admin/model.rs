@@ -192,6 +192,9 @@ pub struct SplitProxy {
     pub standing: String,
     /// From the publication to its ack.
     pub lag_ms: Option<f64>,
+    /// The weights it runs, by subset; `None`: this controller does not know what that generation was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BTreeMap<String, u32>>,
 }
 
 /// `POST /v1/splits/{namespace}/{name}/weights`.

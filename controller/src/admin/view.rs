@@ -14,7 +14,10 @@ use sluicegate_core::{
     snapshot::Entry,
     spec::{Assignment, SplitSpec, StickyKey, SubsetSpec},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// Milliseconds with a fraction.
 fn ms(duration: Duration) -> f64 {
@@ -126,6 +129,7 @@ fn split_proxy(subscriber: &Subscriber<'_>, name: &str, record: &Record) -> Spli
         generation: proxy.acks.get(name).map(|known| known.ack.0),
         standing: standing.to_owned(),
         lag_ms: proxy.lag(name, record).map(ms),
+        weights: proxy.acks.get(name).and_then(|known| record.weights_of(known.ack)).map(BTreeMap::from_iter),
     }
 }
 

@@ -4,9 +4,13 @@ use crate::{clock::Now, store::Change};
 use jiff::Timestamp;
 use sluicegate_core::{
     snapshot::Entry,
+    spec::SplitSpec,
     wire::{Ack, Subscription},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+/// Generations whose weights are remembered: proxies are not further behind for long.
+const PAST: usize = 8;
 
 /// Whether all live proxies that subscribe run the generation in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub struct Record {
     pub hosted: bool,
     /// Of the last change.
     pub seq: u64,
+    /// What went before, the newest first, as far as this process published it: generation, digest and weights.
+    pub past: VecDeque<(Ack, Vec<(String, u32)>)>,
     /// When this generation began.
     pub began: Timestamp,
     /// When this generation was handed out here for the first time.
@@ -66,6 +72,7 @@ impl Record {
             ack: Ack(change.entry.generation(), change.entry.digest()),
             entry: change.entry,
             hosted: change.hosted,
+            past: VecDeque::new(),
             began: change.since,
             seq,
             published: now,
@@ -80,6 +87,23 @@ impl Record {
     /// Of the content, or of its deletion.
     pub fn generation(&self) -> u64 {
         self.ack.0
+    }
+
+    /// Takes over what is known of the generations before.
+    pub fn follow(&mut self, before: Self) {
+        self.past = before.past;
+        if let Entry::Live(spec) = before.entry {
+            self.past.push_front((before.ack, weights(&spec)));
+        }
+        self.past.truncate(PAST);
+    }
+
+    /// The weights of what a proxy says it runs; `None`: this process does not know them.
+    pub fn weights_of(&self, ack: Ack) -> Option<Vec<(String, u32)>> {
+        match &self.entry {
+            Entry::Live(spec) if ack == self.ack => Some(weights(spec)),
+            _ => self.past.iter().find(|(past, _)| *past == ack).map(|(_, weights)| weights.clone()),
+        }
     }
 
     /// Whether somebody with this subscription is to have this split.
@@ -114,4 +138,8 @@ impl Record {
         self.took = Some(took);
         Some(Propagated { split: name.to_string(), generation: self.generation(), proxies: live, took })
     }
+}
+
+fn weights(spec: &SplitSpec) -> Vec<(String, u32)> {
+    spec.subsets.iter().map(|subset| (subset.name.clone(), subset.weight)).collect()
 }

@@ -5,14 +5,14 @@ use super::{
     machine::Machine,
     readings::Reading,
     record::Record,
-    words::{not_yet, overdue, phase, reason, verdict, waits},
+    words::{by_role, not_yet, overdue, phase, reason, verdict, waits},
 };
 use crate::{admin::model::Condition, api::accept_rollout::Test};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluicegate_core::rollout::{
-    Observation, Role, Weights,
+    Observation, Role,
     plan::{Judge, percent},
     trial,
 };
@@ -167,9 +167,8 @@ impl View {
                 Pods { version: w.version.clone(), replicas: w.replicas, ready: w.ready, trouble: w.trouble.clone() };
             self.pods.insert(role.name().to_owned(), pods);
         }
-        if let Some(Weights { canary, main, baseline }) = seen.splits.first().and_then(|s| s.weights) {
-            let all = [(Role::Canary, canary), (Role::Main, main), (Role::Baseline, baseline)];
-            self.weights = all.map(|(role, w)| (role.name().to_owned(), percent(w))).into();
+        if let Some(weights) = seen.splits.first().and_then(|s| s.weights) {
+            self.weights = by_role(&weights);
         }
         let entered = match machine {
             Machine::CanaryDeploy { spec, state, evidence, reading, .. } => {

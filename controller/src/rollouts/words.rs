@@ -12,6 +12,7 @@ use sluicegate_core::{
         trial,
     },
 };
+use std::collections::BTreeMap;
 
 pub(super) fn waits(view: &View, state: &State, judge: Judge, hold: u64, reasons: &str, now: u64) -> String {
     let name = view.name.strip_prefix("default/").unwrap_or(&view.name);
@@ -214,6 +215,16 @@ pub(super) fn asked(asked: &Asked, again: bool) -> Option<String> {
     }
     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     (!all.is_empty()).then(|| format!("{by} said {}{why}", all.join(", ")))
+}
+
+/// The weights that a machine wants of the first split, by role, in percent; `None`: it wants none.
+pub fn weights_by_role(machine: &Machine) -> Option<BTreeMap<String, String>> {
+    machine.desired().ok()?.weights.first().map(by_role)
+}
+
+/// Weights by role, in percent.
+pub fn by_role(weights: &Weights) -> BTreeMap<String, String> {
+    Role::ALL.map(|role| (role.name().to_owned(), percent(weights.of(role)))).into()
 }
 
 /// Weights, for the log.

@@ -98,7 +98,7 @@ async fn the_page_is_served_with_a_policy_that_runs_nothing_else_and_all_it_name
         files.extend(content.split('"').filter_map(|part| part.strip_prefix("./")).map(str::to_owned));
         seen.push(file);
     }
-    assert_eq!(seen.len(), 13, "{seen:?}");
+    assert_eq!(seen.len(), 17, "{seen:?}");
     assert_eq!(ask(&running, "GET /dashboard/other.js", "", "").await.0, 404);
 }
 
@@ -199,6 +199,55 @@ async fn a_stream_tells_everything_once_then_what_changes_and_ends_with_the_proc
     assert_eq!(event["gone"], json!(["split/default/other"]), "{event}");
     running.stop();
     tokio::task::spawn_blocking(move || while events.next().is_some() {}).await.unwrap();
+}
+
+const SPLIT: &str = "apiVersion: sluicegate.dev/v1alpha1\nkind: TrafficSplit\nmetadata: { name: app }\nspec:\n  subsets: \
+    [{ name: canary, weight: 0 }, { name: main, weight: 100 }, { name: baseline, weight: 0 }]\n  default: main\n";
+
+fn deploy(version: &str) -> String {
+    format!(
+        "apiVersion: sluicegate.dev/v1alpha1\nkind: CanaryDeploy\nmetadata: {{ name: app }}\nspec:\n  version: {version}\n  \
+         splits: [app, other]\n  steps: [10, 50]\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_rollout_the_stream_tells_all_its_splits_its_points_and_who_said_what() {
+    let other = SPLIT.replace("name: app", "name: other");
+    let running = start(&[("app.yaml", SPLIT), ("other.yaml", &other), ("deploy.yaml", &deploy("v1"))]).await;
+    running.until("/v1/rollouts/default/app", |rollout| rollout["phase"] == "Idle").await;
+    let to = running.admin;
+    let open = move || {
+        let mut events = Events::open(to, "?rollout=default/app");
+        let first = events.next().unwrap();
+        (events, first)
+    };
+    let (mut events, first) = tokio::task::spawn_blocking(open).await.unwrap();
+    let names: Vec<_> = first["details"].as_array().unwrap().iter().map(|split| split["name"].clone()).collect();
+    assert_eq!(names, ["default/app", "default/other"], "{first}");
+    assert!(first["detail"].is_null() && first["series"].is_null(), "nothing has been under way: {first}");
+    std::fs::write(running.dir.path().join("deploy.yaml"), deploy("v2")).unwrap();
+    let begun = move || {
+        let whole = events.until(|event| event["series"].is_object());
+        let point = events.until(|event| event["series"].is_object());
+        (whole, point)
+    };
+    let said = async {
+        let weighed = |rollout: &Value| rollout["history"].to_string().contains("weights");
+        running.until("/v1/rollouts/default/app", weighed).await;
+        ask(&running, "POST /v1/rollouts/default/app/pause", "", r#"{"by":"ada","reason":"lunch"}"#).await
+    };
+    let (told, (status, answer)) = tokio::join!(tokio::task::spawn_blocking(begun), said);
+    let (whole, point) = told.unwrap();
+    assert!(whole["series"]["whole"] == true && whole["series"]["points"] == json!([]), "{whole}");
+    assert!(point["series"]["whole"] == false && point["series"]["points"].as_array().unwrap().len() == 1, "{point}");
+    assert_eq!(status, 200, "{answer}");
+    let rollout = running.get("/v1/rollouts/default/app").await;
+    let history = rollout["history"].as_array().unwrap();
+    let said = history.iter().find_map(|entry| entry["said"].as_object()).unwrap();
+    assert!(said["verb"] == "pause" && said["by"] == "ada" && said["why"] == "lunch", "{said:?}");
+    let weighed = history.iter().find(|entry| entry["weights"].is_object());
+    assert!(weighed.is_some_and(|entry| entry["weights"]["main"] != "100"), "{history:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

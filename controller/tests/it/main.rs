@@ -15,6 +15,7 @@ mod module;
 mod prometheus;
 mod restart;
 mod rollouts;
+mod series;
 mod serve;
 mod store;
 mod support;

@@ -198,6 +198,9 @@ async fn a_change_of_the_file_reaches_a_held_poll_and_its_ack_is_seen() {
         (&split["acked"], &split["live"], &split["conditions"][1]["reason"]),
         (&json!(0), &json!(1), &json!("Waiting"))
     );
+    let proxy = &split["proxies"][0];
+    assert_eq!((&proxy["generation"], &proxy["standing"]), (&json!(1), &json!("behind")), "{proxy}");
+    assert_eq!(proxy["weights"], json!({ "v1": 90, "v2": 10 }), "what it runs, not what is wanted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

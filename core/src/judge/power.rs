@@ -85,6 +85,18 @@ impl Pair {
         (of_canary + (1.0 - self.share) * divergence(self.baseline, null.baseline)).max(0.0)
     }
 
+    /// Requests of both sides together, about, after which evidence against the odds ratio `edge` has grown from `value`
+    /// to `threshold`, if they go on like this pair. `None`: they tell nothing.
+    pub fn requests_until(&self, edge: f64, value: f64, threshold: f64) -> Option<u64> {
+        let (missing, nats) = (log(threshold) - log(value.max(f64::MIN_POSITIVE)), self.nats(edge));
+        (missing > 0.0 && nats > 1e-12).then(|| libm::ceil(missing / nats) as u64)
+    }
+
+    /// Odds of a bad request on the canary to those on the baseline; both rates between 0 and 1, exclusive.
+    pub fn odds_ratio(&self) -> f64 {
+        (self.canary / (1.0 - self.canary)) / (self.baseline / (1.0 - self.baseline))
+    }
+
     /// Variance of what a request tells, nats².
     fn variance(&self, harmless: f64) -> f64 {
         let null = self.closest_harmless(harmless);

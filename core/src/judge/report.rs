@@ -19,6 +19,10 @@ pub struct Assessment {
     pub harm: Level,
     /// How a step passes.
     pub pass_when: PassWhen,
+    /// Evidence of harm from which a step does not pass by itself.
+    pub warning: f64,
+    /// Requests observed on each side before a step can pass.
+    pub min_requests: u64,
     /// Windows in this step.
     pub windows: u32,
     /// The most a window counts towards harm.
@@ -81,6 +85,11 @@ pub struct Compared {
     pub harmless: Level,
     /// The smallest harm this step would have caught in four of five cases; `None`: it can see nothing.
     pub could_see: Option<CouldSee>,
+    /// Requests of both sides together, about, after which harm is shown, if they go on as in this step; `None`: they do
+    /// not look like harm, or it is shown.
+    pub fails_after: Option<u64>,
+    /// The same until unacceptable harm is refuted.
+    pub proven_after: Option<u64>,
 }
 
 /// The smallest harm a step would have caught.

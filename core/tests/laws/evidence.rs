@@ -74,6 +74,29 @@ fn a_window_that_is_refused_changes_nothing() {
 }
 
 #[test]
+fn how_far_it_is_to_a_verdict_is_about_as_far_as_it_turns_out() {
+    // Both sides have a hundred requests a second; of the canary's five fail, or none, of the baseline's one.
+    for (bad, shows) in [(5, "harm"), (0, "none")] {
+        let second = window((bad, 100), (1, 100));
+        let mut it = evidence(RulesSpec::default(), &vec![second.clone(); 3]);
+        let told = it.assess().criteria[0];
+        assert_eq!((told.fails_after.is_some(), told.proven_after.is_some()), (shows == "harm", shows == "none"));
+        let forecast = told.fails_after.or(told.proven_after).unwrap() as f64;
+        let is_there = |it: &Evidence| {
+            let c = it.assess().criteria[0];
+            c.harm.value >= c.harm.decides_at || c.harmless.value >= c.harmless.decides_at
+        };
+        let mut requests = 0.0;
+        while !is_there(&it) {
+            it.observe(&second).unwrap();
+            requests += 200.0;
+        }
+        assert!(forecast > requests / 3.0 && forecast < requests * 3.0, "{shows}: {forecast}, in truth {requests}");
+    }
+    assert_eq!(evidence(RulesSpec::default(), &[]).assess().criteria[0].fails_after, None, "nothing is known");
+}
+
+#[test]
 fn errors_are_the_classes_chosen_and_clients_that_left_say_nothing() {
     let mut counts = Counts { outcomes: [1, 2, 4, 8, 16, 32, 64, 128], ..Counts::default() };
     counts.latency.add(bucket(250_000), 5);

@@ -8,6 +8,7 @@ use sluicegate_core::judge::{
     power::Pair,
     wealth::{HARM, HARMLESS, Wealth},
 };
+use sluicegate_core::latency::{Histogram, bucket};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -97,8 +98,20 @@ fn with_few_bad_ones_among_many_the_bound_loses_nothing() {
 fn walds_bound_is_what_it_was_computed_to_be_elsewhere() {
     // Two lines of another language: ln(100) / ((KL(p, m) + KL(q, m)) / 2), m the mean of p and q.
     for (q, p, requests) in [(0.01, 0.05, 615.3), (0.001, 0.005, 6310.2), (0.01, 0.02, 5341.4), (0.0005, 0.5, 21.532)] {
-        let found = Pair { canary: p, baseline: q, share: 0.5 }.wald(0.01);
+        let pair = Pair { canary: p, baseline: q, share: 0.5 };
+        let found = pair.wald(0.01);
         assert!((found / requests - 1.0).abs() < 1e-3, "{q} {p}: {found}");
+        assert_eq!(
+            pair.requests_until(1.0, 1.0, 100.0),
+            Some(found.ceil() as u64),
+            "a forecast from nothing is that bound"
+        );
+        assert_eq!(
+            pair.requests_until(1.0, 10.0, 100.0),
+            Some((found / 2.0).ceil() as u64),
+            "half of the way is behind it"
+        );
+        assert_eq!(pair.requests_until(1.0, 100.0, 100.0), None, "it is there");
     }
 }
 
@@ -114,8 +127,57 @@ fn a_rate_is_bounded_from_both_sides() {
     assert!(low <= 1.0 / 3.0 && 1.0 / 3.0 <= high);
 }
 
+#[test]
+fn a_quantile_is_bounded_by_edges_and_by_nothing_where_little_is_known() {
+    let of = |all: &[(u64, u64)]| {
+        let mut it = Histogram::default();
+        all.iter().for_each(|(micros, count)| it.add(bucket(*micros), *count));
+        it
+    };
+    assert_eq!(bounds::quantile(&of(&[]), 0.5, 0.05), (0, None));
+    assert_eq!(bounds::quantile(&of(&[(10_000, 10_000)]), 0.5, 0.05), (9_000, Some(10_000)));
+    let it = of(&[(10_000, 9_000), (40_000, 1_000)]);
+    assert_eq!(bounds::quantile(&it, 0.5, 0.05), (9_000, Some(10_000)));
+    assert_eq!(bounds::quantile(&it, 0.95, 0.05), (35_500, Some(40_000)), "one in ten is slow");
+    assert_eq!(bounds::quantile(&it, 0.9, 0.05), (9_000, Some(40_000)), "just at the edge of both");
+    assert_eq!(
+        bounds::quantile(&of(&[(10_000, 50)]), 0.99, 0.05).1,
+        None,
+        "fifty do not know what one in a hundred is"
+    );
+}
+
+#[test]
+fn a_quantile_is_seldom_outside_of_its_bounds_even_at_the_worst_of_many_looks() {
+    // Uniform from 0 to 1 s, so the median is 500 ms, an edge.
+    let mut random = 1_u64;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % 1_000_000
+    };
+    let outside = (0..300).filter(|_| {
+        let mut it = Histogram::default();
+        (0..30).any(|_| {
+            (0..20).for_each(|_| it.add(bucket(next()), 1));
+            let (low, high) = bounds::quantile(&it, 0.5, 0.05);
+            low > 500_000 || high.is_some_and(|high| high < 500_000)
+        })
+    });
+    let outside = outside.count();
+    assert!(outside <= 15, "{outside} of 300, and 5 % are allowed");
+}
+
 proptest! {
     #![proptest_config(cases(300))]
+
+    #[test]
+    fn a_quantile_lies_within_its_bounds(latencies in proptest::collection::vec(0..2_000_000_u64, 1..300), q in 0.01..0.99) {
+        let mut it = Histogram::default();
+        latencies.iter().for_each(|micros| it.add(bucket(*micros), 1));
+        let (low, high) = bounds::quantile(&it, q, 0.05);
+        let value = it.quantile(q).expect("some");
+        prop_assert!(low as f64 <= value && high.is_none_or(|high| value <= high as f64), "{low} {value} {high:?}");
+    }
 
     #[test]
     fn chances_are_those_of_counting_and_sum_to_1(m in small(), odds_ratio in 0.05..200.0_f64) {

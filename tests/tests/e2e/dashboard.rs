@@ -1,6 +1,7 @@
 //! The dashboard in a real browser, on a real Envoy under load: clicks with a mouse, and the traffic proves each.
 
 mod canary_test;
+mod charts;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 // The page: which view the address asks for, and when it is drawn.
 
 import { listen } from "./actions.js";
+import * as charts from "./charts.js";
 import { h } from "./dom.js";
 import * as list from "./list.js";
 import * as rollout from "./rollout.js";
@@ -24,8 +25,7 @@ function route() {
 function draw() {
   due = false;
   const [kind, name] = route();
-  const view = known.rollouts.get(name);
-  follow(kind === "split" ? name : kind === "rollout" ? (view?.splits[0] ?? null) : null);
+  follow(kind, name);
   if (!known.whole) return;
   const place = `${kind}/${name}`;
   const moved = drawn !== "" && drawn !== place;
@@ -72,4 +72,5 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 setInterval(tick, 1000);
 listen();
 trial.listen();
+charts.listen(soon);
 draw();

@@ -1,10 +1,12 @@
 // A rollout: where it is, why it waits, what is known, what can be said.
 
 import { button, refusals, verbs } from "./actions.js";
+import { charts } from "./charts.js";
 import { children, h } from "./dom.js";
 import { evidence, numbers } from "./evidence.js";
+import { judgments } from "./judgments.js";
 import { bar } from "./list.js";
-import { elsewhere, proxies } from "./split.js";
+import { elsewhere, late } from "./split.js";
 import { known } from "./stream.js";
 import * as trial from "./trial.js";
 import { badge, exactly, phase, short, time, toneOf, typed, versions } from "./words.js";
@@ -12,34 +14,30 @@ import { badge, exactly, phase, short, time, toneOf, typed, versions } from "./w
 /** Renews the view of a rollout. */
 export function show(main, name) {
   const view = known.rollouts.get(name);
-  children(main, [view ? page(view) : h("div", { class: "page" }, h("h1", {}, short(name)), h("p", { class: "note" }, "There is no such rollout (any more). ", h("a", { href: "#/" }, "All of them")))]);
+  children(main, [view ? page(view) : h("div", { class: "page" }, h("h1", {}, short(name)), h("p", { class: "note" }, "There is no such rollout (any more): ", h("code", {}, "sluicegate get rollouts"), " lists those there are. ", h("a", { href: "#/" }, "All of them")))]);
 }
 
 function page(view) {
-  const detail = view.splits.includes(known.detail?.name) ? known.detail : null;
+  const details = view.splits.map((name) => known.details.get(name)).filter(Boolean);
   return h("div", { class: "page" },
     h("div", { class: "bar" },
       h("h1", {}, short(view.name), " ", badge(phase(view), toneOf(view))),
       h("p", {}, `${view.kind} ${versions(view) ?? ""}, for `, time(view.since), ` in this phase; ${view.acked} of ${view.live} proxies acked`)),
-    // What comes and goes here moves nothing below out of its place, and takes the focus from nobody.
-    h("div", {}, known.problems.filter((p) => p.file === view.file).map((p) => h("p", { class: "note bad", role: "alert" }, badge("problem", "bad"), ` ${p.file}${p.line ? `:${p.line}` : ""}: ${p.message}`)),
-    view.trouble && h("p", { class: "note bad", role: "alert" }, badge("trouble", "bad"), " ", view.trouble),
-    view.why && h("p", { class: "note bad" }, badge("back", "bad"), ` rolled back: ${view.why}`),
-    view.notYet && h("p", { class: "note wait" }, badge("probe", "wait"), " ", view.notYet),
-    view.pending && h("p", { class: "note wait" }, badge("pending", "wait"), ` ${view.pending} is wanted and not begun yet`)),
+    h("div", { class: "notes" },
+      known.problems.filter((p) => p.file === view.file).map((p) => h("p", { class: "note bad", role: "alert" }, badge("problem", "bad"), ` ${p.file}${p.line ? `:${p.line}` : ""}: ${p.message}`)),
+      view.trouble && h("p", { class: "note bad", role: "alert" }, badge("trouble", "bad"), " ", view.trouble),
+      view.why && h("p", { class: "note bad" }, badge("back", "bad"), ` rolled back: ${view.why}`),
+      view.notYet && h("p", { class: "note wait" }, badge("probe", "wait"), " ", view.notYet),
+      view.pending && h("p", { class: "note wait" }, badge("pending", "wait"), ` ${view.pending} is wanted and not begun yet`)),
     h("div", { class: "now" },
       view.steps.length > 0 && track(view),
       trial.tells(view),
       h("p", { class: "waits" }, view.waits ? [h("strong", {}, "Waits for "), typed(view.waits)] : "Waits for nothing."),
-      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as)), trial.buttons(view)))
+      h("div", { class: "buttons", role: "group", "aria-label": "What you can say" }, verbs(view).map(([verb, text, as]) => button(verb, view.name, text, as)), trial.buttons(view)),
       refusals([...verbs(view).map(([verb]) => verb), ...trial.verbs(view)], view.name)),
-    weights(view), evidence(view), metrics(view), numbers(detail),
-    known.looker && elsewhere(view.splits[0] ?? view.name),
-    detail && h("section", { "aria-labelledby": "late" },
-      h("h2", { id: "late" }, "Proxies that have not acked"),
-      proxies(detail, (p) => p.state === "live" && p.standing !== "acked"),
-      h("p", {}, "All of them: ", view.splits.map((name, at) => [at ? ", " : "", h("a", { href: `#/split/${name}` }, `split ${short(name)}`)]))),
-    events(view), judgments(view), conditions(view));
+    weights(view), charts(view), evidence(view), metrics(view), numbers(details[0]),
+    known.looker ? elsewhere(view.splits[0] ?? view.name) : late(view, details),
+    judgments(view), events(view), conditions(view));
 }
 
 function track(view) {
@@ -66,7 +64,7 @@ function weights(view) {
   return h("section", { "aria-labelledby": "weights" },
     h("h2", { id: "weights" }, "Weights"),
     bar(["canary", "baseline", "main"].map((name) => [name, view.weights[name]])),
-    h("div", { class: "wide", tabindex: "0", role: "group", "aria-labelledby": "weights" }, h("table", {},
+    h("div", { class: "wide", tabindex: "0", role: "group", "aria-labelledby": "weights" }, h("table", { class: "fixed" },
       h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, ["canary", "baseline", "main"].filter((name) => name !== "baseline" || view.kind !== "CanaryTest").map(role)))));
 }
@@ -82,17 +80,9 @@ function metrics(view) {
 
 function events(view) {
   const list = [...view.history].reverse();
-  return h("section", { "aria-labelledby": "events" },
+  return h("section", { "aria-labelledby": "events", class: "happened" },
     h("h2", { id: "events" }, "Events"),
-    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, view.kind === "CanaryTest" ? "Nothing has happened yet." : "Nothing has happened yet: write another version into its document."));
-}
-
-function judgments(view) {
-  const list = Object.entries(view.judgments ?? {});
-  if (!list.length) return null;
-  return h("section", { "aria-labelledby": "judgments" },
-    h("h2", { id: "judgments" }, "Judgments"),
-    h("ul", {}, list.map(([name, outcome]) => h("li", {}, `${short(name)}: ${outcome}`))));
+    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, "Nothing has happened yet. ", next(view), " and follow it here or by ", h("code", {}, `sluicegate watch ${short(view.name)}`), "."));
 }
 
 function conditions(view) {

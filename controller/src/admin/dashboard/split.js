@@ -5,13 +5,13 @@ import { children, h } from "./dom.js";
 import { numbers } from "./evidence.js";
 import { bar } from "./list.js";
 import { known } from "./stream.js";
-import { badge, ms, short, time, typed } from "./words.js";
+import { badge, exactly, ms, short, time, typed } from "./words.js";
 
 /** Renews the view of a split. */
 export function show(main, name) {
   const listed = known.splits.get(name);
-  const split = listed && known.detail?.name === name && known.detail.generation >= (listed.generation ?? 0) ? known.detail : listed;
-  children(main, [split ? page(split) : h("div", { class: "page" }, h("h1", {}, short(name)), h("p", { class: "note" }, "There is no such split (any more). ", h("a", { href: "#/" }, "All of them")))]);
+  const split = listed && known.details.get(name)?.generation >= (listed.generation ?? 0) ? known.details.get(name) : listed;
+  children(main, [split ? page(split) : h("div", { class: "page" }, h("h1", {}, short(name)), h("p", { class: "note" }, "There is no such split (any more): ", h("code", {}, "sluicegate get splits"), " lists those there are. ", h("a", { href: "#/" }, "All of them")))]);
 }
 
 /** The rollout that leads a split, if one does. */
@@ -40,14 +40,43 @@ function page(split) {
 export const elsewhere = (name) => h("p", { class: "quiet" }, typed(`Which proxies there are, and what they count just now, only a controller knows: \`kubectl port-forward\` to port 7071 of the one that leads, then \`sluicegate describe ${name}\`.`));
 
 /** A table of proxies; those that have not acked first. */
-export function proxies(split, only = () => true) {
-  const late = (p) => p.standing !== "acked" || p.state !== "live";
-  const list = (split.proxies ?? []).filter(only).sort((a, b) => late(b) - late(a) || (a.node < b.node ? -1 : 1));
-  if (!list.length) return h("p", { class: "quiet" }, split.live ? "None." : "No proxy asks for this split yet: give an Envoy the filter and the name of the split.");
+function proxies(split, only = () => true) {
+  const list = (split.proxies ?? []).filter(only).sort((a, b) => isLate(b) - isLate(a) || (a.node < b.node ? -1 : 1));
+  if (!split.live && !list.length) return nobody(split.name);
+  if (!list.length) return h("p", { class: "quiet" }, "None.");
+  const order = split.subsets.map((s) => s.name);
   const row = (p) => h("tr", {},
     h("th", { scope: "row" }, p.node || "–"), h("td", {}, badge(p.state)), h("td", {}, badge(p.standing)),
-    h("td", {}, p.generation ?? "–"), h("td", {}, ms(p.lagMs)), h("td", {}, p.version || "–"));
-  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Proxies" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Proxy", "State", "Standing", "Generation", "Lag", "Filter"].map((text) => h("th", { scope: "col" }, text)))),
+    h("td", {}, p.generation ?? "none yet"), h("td", {}, runs(p, order)), h("td", {}, lag(p, split)), h("td", {}, p.version || "–"));
+  const heads = ["Proxy", "State", "Standing", "Generation", "Runs", "Ack lag", "Filter"];
+  return h("div", { class: "wide tall", tabindex: "0", role: "group", "aria-label": `Proxies of split ${short(split.name)}` }, h("table", { class: "fixed" },
+    h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
     h("tbody", {}, list.map(row))));
+}
+
+const isLate = (p) => p.standing !== "acked" || p.state !== "live";
+
+/** The weights that a proxy runs, in the order of the split's subsets. */
+function runs(p, order) {
+  if (!p.weights) return p.generation === null ? "the fallback of its configuration" : "unknown here";
+  const all = Object.entries(p.weights).sort(([a], [b]) => order.indexOf(a) - order.indexOf(b));
+  const sum = all.reduce((sum, [, weight]) => sum + weight, 0);
+  return all.map(([name, weight]) => `${name} ${exactly(sum ? (weight / sum) * 100 : 0)}`).join(", ");
+}
+
+const lag = (p, split) => (p.lagMs !== null ? ms(p.lagMs) : p.state === "live" ? [time(split.since), " so far"] : "–");
+
+const nobody = (name) => h("p", { class: "quiet" }, "No proxy asks for this split yet: give an Envoy the filter with ", h("code", {}, `"split": "${name}"`), " in its configuration; then ", h("code", {}, "sluicegate get proxies"), " lists it.");
+
+/** The live proxies that have not acked, of each split of a rollout. */
+export function late(view, details) {
+  const behind = (p) => p.state === "live" && p.standing !== "acked";
+  const one = (split) => {
+    const count = (split.proxies ?? []).filter(behind).length;
+    return [h("h3", {}, h("a", { href: `#/split/${split.name}` }, `Split ${short(split.name)}`), `: generation ${split.generation ?? "–"}, acked by ${split.acked} of ${split.live}`),
+      count || !split.live ? proxies(split, behind) : h("p", { class: "quiet" }, `All have acked${split.propagatedMs === null ? "" : `, the last one after ${ms(split.propagatedMs)}`}.`)];
+  };
+  return h("section", { "aria-labelledby": "late", class: "late-ones" },
+    h("h2", { id: "late" }, "Proxies that have not acked"),
+    details.length ? details.map(one) : h("p", { class: "quiet" }, view.splits.length ? "…" : "It names no split."));
 }

@@ -1,14 +1,17 @@
 // What the controller tells, as it tells it: one line to it, opened again when it breaks.
 
-/** Everything that is known. Values are replaced when they change, never altered. */
-export const known = { splits: new Map(), rollouts: new Map(), detail: null, problems: [], missing: [], token: "", version: "", whole: false, looker: null, access: null };
+/**
+ * Everything that is known. Values are replaced when they change, never altered. `details`: the splits that are looked at, with proxies and
+ * counts; `series`: what was counted over time of the rollout that is looked at, null when whoever tells has no memory of it.
+ */
+export const known = { splits: new Map(), rollouts: new Map(), details: new Map(), series: null, problems: [], missing: [], token: "", version: "", whole: false, looker: null, access: null };
 
 // Beats come every five seconds.
 const SILENT = 15_000;
 const AGAIN = [300, 700, 1500, 3000, 5000];
 
 let source = null;
-let about = null;
+let about = "";
 let failed = 0;
 let heard = 0;
 let ahead = 0;
@@ -23,11 +26,12 @@ export const onNews = (listener) => listeners.push(listener);
 
 const say = (state) => listeners.forEach((listener) => listener(state));
 
-/** Follows everything, and this split in detail (null: none). */
-export function follow(split) {
-  if (source && split === about) return;
-  if (split !== about) known.detail = null;
-  about = split;
+/** Follows everything, and one `split` or `rollout` in detail. */
+export function follow(kind, name) {
+  const wanted = kind === "list" ? "" : `?${kind}=${encodeURIComponent(name)}`;
+  if (source && wanted === about) return;
+  if (wanted !== about) Object.assign(known, { details: new Map(), series: null });
+  about = wanted;
   open();
 }
 
@@ -35,7 +39,7 @@ function open() {
   clearTimeout(retry);
   source?.close();
   heard = Date.now();
-  source = new EventSource("/v1/events" + (about ? `?split=${encodeURIComponent(about)}` : ""));
+  source = new EventSource("/v1/events" + about);
   source.onmessage = (event) => take(JSON.parse(event.data));
   source.onerror = lost;
 }
@@ -55,7 +59,7 @@ function take(news) {
   if (news.hello) {
     // The page is part of the program: another program has another page.
     if (known.version && known.version !== news.hello.version) return location.reload();
-    Object.assign(known, { version: news.hello.version, token: news.hello.token, looker: news.hello.looker ?? null, whole: true });
+    Object.assign(known, { version: news.hello.version, token: news.hello.token, looker: news.hello.looker ?? null, whole: true, series: null });
     keepOnly(known.splits, news.splits);
     keepOnly(known.rollouts, news.rollouts);
   }
@@ -65,9 +69,11 @@ function take(news) {
     const [kind, ...name] = gone.split("/");
     if (kind === "split") known.splits.delete(name.join("/"));
     else if (kind === "rollout") known.rollouts.delete(name.join("/"));
-    else known.detail = null;
+    else if (name.length) known.details.delete(name.join("/"));
+    else known.details.clear();
   }
-  if (news.detail) known.detail = news.detail;
+  for (const detail of [...(news.details ?? []), ...(news.detail ? [news.detail] : [])]) known.details.set(detail.name, detail);
+  if (news.series) known.series = { ...news.series, points: news.series.whole ? news.series.points : [...(known.series?.points ?? []), ...news.series.points] };
   if (news.store) Object.assign(known, news.store);
   if (news.access) known.access = news.access;
   say(known.access?.lost ? "old" : "live");

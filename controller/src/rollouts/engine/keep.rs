@@ -3,7 +3,12 @@
 use super::Engine;
 use crate::{
     api::accept_rollout::{Deploy, Webhook},
-    rollouts::{machine::Machine, record::Record, sight, teller, words},
+    rollouts::{
+        history::{Entry, Said},
+        machine::Machine,
+        record::Record,
+        sight, teller, words,
+    },
     webhooks::{Event, SplitWeights, WebhookPhase},
 };
 use jiff::Timestamp;
@@ -63,9 +68,13 @@ impl Engine {
         after.run = run(before, &after.machine);
         let at = self.tools.context.clock.now().wall;
         let (from, to) = (words::place(&before.machine), words::place(&after.machine));
-        if from != to {
-            let message = words::moved(&after.machine);
-            after.history.add(at, words::phase(&after.machine), message);
+        let had = words::weights_by_role(&before.machine);
+        let weights = words::weights_by_role(&after.machine).filter(|weights| had.as_ref() != Some(weights));
+        if from != to || weights.is_some() {
+            let (phase, message) = (words::phase(&after.machine), words::moved(&after.machine));
+            let said = by_evidence(before, &after.machine);
+            let step = to.1.map(|step| step + 1);
+            after.history.push(Entry { step, weights, said, ..Entry::new(at, phase, message) });
         }
         let (Machine::CanaryDeploy { state: old, .. }, Machine::CanaryDeploy { state: new, spec, .. }) =
             (&before.machine, &after.machine)
@@ -89,26 +98,45 @@ impl Engine {
         else {
             return Ok(());
         };
-        let Some(rollout) = &new.rollout else { return Ok(()) };
-        let passed = old.rollout.as_ref().map_or(0, |r| r.judged.len()) < rollout.judged.len();
-        let by_evidence = rollout.judged.last().is_some_and(|j| j.by == By::Evidence);
-        let back = rollout.back.as_ref().filter(|_| old.rollout.as_ref().is_none_or(|r| r.back.is_none()));
-        let failed = back.is_some_and(|b| b.why == Why::Verdict);
-        if !(failed || (passed && by_evidence)) {
-            return Ok(());
-        }
+        let Some(Said { verb: decision, .. }) = by_evidence(before, after) else { return Ok(()) };
+        let version = new.rollout.as_ref().map_or("", |rollout| rollout.version.as_str());
         let step = old.phase.step().unwrap_or_default() + 1;
         let judgment = json!({
-            "rollout": self.name, "version": rollout.version, "step": step,
+            "rollout": self.name, "version": version, "step": step,
             "verdict": words::verdict(before.machine.judge()), "dryRun": spec.judging.dry_run,
-            "decision": if failed { "rollback" } else { "continue" },
-            "by": "evidence", "at": self.tools.context.clock.now().wall,
+            "decision": decision, "by": "evidence", "at": self.tools.context.clock.now().wall,
             "evidence": evidence.as_ref().map(|e| e.assess()), "metrics": reading.as_ref().map(|r| &r.judgment),
         });
         // The same version may be rolled out again.
-        let name = format!("{}_{}_{}_{step}_evidence", self.name, rollout.version, before.run);
+        let name = format!("{}_{version}_{}_{step}_evidence", self.name, before.run);
         self.tools.records.judge(&name, &judgment).await.map_err(|why| why.to_string())
     }
+}
+
+/// What the evidence decided by itself on the way from `before` to `after`, and why; `None`: nothing.
+fn by_evidence(before: &Record, after: &Machine) -> Option<Said> {
+    let (Machine::CanaryDeploy { state: old, evidence, reading, .. }, Machine::CanaryDeploy { state: new, .. }) =
+        (&before.machine, after)
+    else {
+        return None;
+    };
+    let rollout = new.rollout.as_ref()?;
+    let passed = old.rollout.as_ref().map_or(0, |r| r.judged.len()) < rollout.judged.len()
+        && rollout.judged.last().is_some_and(|j| j.by == By::Evidence);
+    let back = rollout.back.as_ref().filter(|_| old.rollout.as_ref().is_none_or(|r| r.back.is_none()));
+    let failed = back.is_some_and(|b| b.why == Why::Verdict);
+    if !(failed || passed) {
+        return None;
+    }
+    let counted = evidence.iter().flat_map(|e| e.assess().reasons);
+    let measured = reading.iter().flat_map(|r| r.judgment.reasons.iter().cloned());
+    Some(Said {
+        verb: if failed { "rollback" } else { "continue" }.to_owned(),
+        step: old.phase.step().map(|step| step + 1),
+        by: "evidence".to_owned(),
+        why: counted.chain(measured).collect::<Vec<_>>().join("; "),
+        ..Said::default()
+    })
 }
 
 /// When the run began that `next` belongs to, Unix ms: the moment from which on nothing else was under way.

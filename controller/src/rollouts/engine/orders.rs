@@ -6,7 +6,13 @@ use crate::{
         accept_rollout::{Judgment, Said},
         judgment::DecisionKind,
     },
-    rollouts::{Found, Wanted, machine::Machine, record::Record, words},
+    rollouts::{
+        Found, Wanted,
+        history::{self, Entry},
+        machine::Machine,
+        record::Record,
+        words,
+    },
     store::{SetError, TestEdit},
 };
 use serde_json::json;
@@ -136,8 +142,11 @@ impl Engine {
         }
         let why = if word.reason.is_empty() { String::new() } else { format!(": {}", word.reason) };
         let message = format!("{} said {said}{why}", word.by);
+        let step = words::place(&record.machine).1.map(|step| step + 1);
+        let told = told(word, document, step);
         let kept = self.keep(|record| {
-            record.history.add(at, words::phase(&record.machine), message);
+            let entry = Entry::new(at, words::phase(&record.machine), message);
+            record.history.push(Entry { step, said: Some(told), ..entry });
             record.machine = machine;
             // In one write with what follows from it, so that it is never carried out twice.
             if let Some(document) = document {
@@ -176,7 +185,9 @@ impl Engine {
             let at = self.tools.context.clock.now().wall;
             self.keep(|record| {
                 let phase = words::phase(&record.machine);
-                record.history.add(at, phase, format!("Judgment {} is refused: {refusal}", judgment.name));
+                let message = format!("Judgment {} is refused: {refusal}", judgment.name);
+                let said = refused(judgment, &refusal);
+                record.history.push(Entry { said, ..Entry::new(at, phase, message) });
                 record.judgments.insert(judgment.name.clone(), format!("refused: {refusal}"));
             })
             .await?;
@@ -235,6 +246,31 @@ fn due(judgment: &Judgment, record: &Record, wanted: &Wanted) -> Due {
 /// That version has been promoted or rolled back.
 fn is_over(state: &State, version: &str) -> bool {
     state.stable == version || state.rejected.as_deref() == Some(version) || state.phase.is_back()
+}
+
+/// What is remembered of what a person said.
+fn told(word: &Word, document: Option<&str>, step: Option<usize>) -> history::Said {
+    let (verb, by, why) = (said(word.command).to_owned(), word.by.clone(), word.reason.clone());
+    history::Said { verb, step, by, why, document: document.map(str::to_owned), refused: None }
+}
+
+/// What is remembered of a Judgment that is not carried out; nothing when it is no person's.
+fn refused(judgment: &Judgment, refusal: &str) -> Option<history::Said> {
+    let Said::Person { decision, by, .. } = &judgment.said else { return None };
+    let verb = match decision {
+        DecisionKind::Continue => "continue",
+        DecisionKind::Rollback => "rollback",
+        DecisionKind::Promote => "promote",
+        DecisionKind::Undo => "undo",
+    };
+    Some(history::Said {
+        verb: verb.to_owned(),
+        step: judgment.step.map(|step| step + 1),
+        by: by.clone(),
+        why: judgment.reason.clone().unwrap_or_default(),
+        document: Some(judgment.name.clone()),
+        refused: Some(refusal.to_owned()),
+    })
 }
 
 /// As a person types it.

@@ -4,7 +4,7 @@ use super::{Evidence, LimitTrack, Totals, Track};
 use crate::judge::{
     Verdict,
     bounds::{self, log10},
-    power::Step,
+    power::{Pair, Step},
     report::{Assessment, Compared, CouldSee, Level, Limited, Side, amount, name, percent},
     rules::{Limit, PassWhen, Rules, Weighted},
     wealth::Wealth,
@@ -29,6 +29,8 @@ pub(super) fn assess(evidence: &Evidence, depth: Depth) -> Assessment {
         reasons: Vec::new(),
         harm: Level { value: harm, log10: log10(harm), peak: evidence.peak.get(), decides_at: rules.fail_at() },
         pass_when: spec.pass_when,
+        warning: spec.warning,
+        min_requests: spec.min_requests,
         windows: evidence.windows,
         cap: rules.cap(rules.fail_at()),
         missing: evidence.missing,
@@ -196,15 +198,23 @@ impl Track {
             Depth::Verdict => step.largest_visible(),
             Depth::Everything => step.smallest_visible(),
         };
+        let (harm, harmless) = (level(&self.harm, threshold), level(&self.harmless, rules.pass_at()));
+        let (edge, unacceptable) = rules.odds_ratios();
+        let pair = pair(&canary, &baseline).filter(|_| depth == Depth::Everything);
+        let until = |edge: f64, it: Level| pair?.requests_until(edge, it.value, it.decides_at);
+        let is_worse = |edge: f64| pair.is_some_and(|pair| pair.odds_ratio() > edge);
         Compared {
             criterion: weighted.criterion,
             weight,
             canary,
             baseline,
             odds_ratio: odds_ratio(&canary, &baseline),
-            harm: level(&self.harm, threshold),
-            harmless: level(&self.harmless, rules.pass_at()),
+            harm,
+            harmless,
             could_see: visible.map(|it| CouldSee { odds_ratio: it.odds_ratio, rate: it.rate, beside }),
+            // Where nothing was bad, a difference is only one of how many requests there were.
+            fails_after: until(edge, harm).filter(|_| is_worse(edge) && canary.step.bad > 0),
+            proven_after: until(unacceptable, harmless).filter(|_| !is_worse(unacceptable)),
         }
     }
 }
@@ -214,6 +224,15 @@ impl LimitTrack {
         let canary = side(&self.canary, rules, depth);
         Limited { criterion: limit.criterion, max: limit.max, canary, harm: level(&self.harm, rules.limit_at()) }
     }
+}
+
+/// Both sides as they are in this step, with half an event more on each, so that none is not taken for never.
+fn pair(canary: &Side, baseline: &Side) -> Option<Pair> {
+    let rate = |side: &Side| (side.step.bad as f64 + 0.5) / (side.step.requests as f64 + 1.0);
+    let (of_canary, of_baseline) = (canary.step.requests, baseline.step.requests);
+    let share = of_canary as f64 / (of_canary as f64 + of_baseline as f64);
+    let both = of_canary > 0 && of_baseline > 0;
+    both.then(|| Pair { canary: rate(canary), baseline: rate(baseline), share })
 }
 
 fn odds_ratio(canary: &Side, baseline: &Side) -> Option<f64> {
