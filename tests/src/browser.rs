@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -18,6 +19,33 @@ use crate::{paths, poll};
 
 /// How long a page may take to show something, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where to click for a selector, or why not yet. Until `aimed()` is called, only that element gets clicks; it returns null, or
+/// what was in the way.
+const FIND: &str = "async (selector) => {
+  window.aimed?.();
+  const e = document.querySelector(selector);
+  if (!e) return 'it is not there';
+  e.scrollIntoView({ block: 'center', behavior: 'instant' });
+  const place = () => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; };
+  const was = String(place());
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const [left, top, width, height] = place();
+  if (was !== String(place())) return 'it moves';
+  const [x, y] = [left + width / 2, top + height / 2];
+  const met = document.elementFromPoint(x, y);
+  if (!met || !(e === met || e.contains(met))) return 'covered by ' + met?.outerHTML.slice(0, 200);
+  if (e.disabled) return 'disabled';
+  let missed = 'nobody';
+  const kinds = ['pointerdown', 'mousedown', 'pointerup', 'mouseup', 'click'];
+  const guard = (event) => {
+    if (e === event.target || e.contains(event.target)) missed = event.type === 'click' ? null : missed;
+    else { missed = event.target.outerHTML?.slice(0, 200); event.preventDefault(); event.stopImmediatePropagation(); }
+  };
+  for (const kind of kinds) addEventListener(kind, guard, true);
+  window.aimed = () => { for (const kind of kinds) removeEventListener(kind, guard, true); return missed; };
+  return { x, y };
+}";
 
 /// A browser with a profile of its own.
 #[derive(Debug)]
@@ -46,6 +74,9 @@ impl Browser {
         // No sandbox: root may not have one, and only our own pages are opened.
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
         command.args(["--disable-background-networking", "--remote-debugging-port=0", "about:blank"]);
+        // A tab behind another goes on as if it were seen: tests look at several at once.
+        command.args(["--disable-background-timer-throttling", "--disable-renderer-backgrounding"]);
+        command.arg("--disable-backgrounding-occluded-windows");
         command.arg(format!("--user-data-dir={}", profile.path().join("profile").display()));
         let mut process = Process::start("chromium", command, profile.path())?;
         let line = process.wait_log("DevTools listening on ws://", PATIENCE)?;
@@ -177,39 +208,38 @@ impl Page {
         })
     }
 
-    /// Clicks with the mouse into the middle of an element, once it is there and nothing covers it.
+    /// Clicks with the mouse into the middle of an element, once it is there, stands still, and nothing covers it. What moves
+    /// under the mouse all the same does not get the click: then it is tried again.
     ///
     /// # Errors
     /// When it does not come.
     pub fn click(&mut self, selector: &str) -> Result<()> {
-        let find = format!(
-            "(() => {{ const e = document.querySelector({}); if (!e) return 'it is not there'; \
-             e.scrollIntoView({{ block: 'center', behavior: 'instant' }}); const b = e.getBoundingClientRect(); \
-             const [x, y] = [b.x + b.width / 2, b.y + b.height / 2]; const top = document.elementFromPoint(x, y); \
-             if (!top || !(e === top || e.contains(top))) return 'covered by ' + top?.outerHTML.slice(0, 200); \
-             return e.disabled ? 'disabled' : {{ x, y }}; }})()",
-            json!(selector)
-        );
-        let at = poll::until(&format!("{selector} to be clickable"), PATIENCE, || {
+        let find = format!("({FIND})({})", json!(selector));
+        poll::until(&format!("{selector} to be clicked"), PATIENCE, || {
             let at = self.eval(&find)?;
-            if at.is_object() { Ok(at) } else { Err(anyhow!("{at}")) }
-        })?;
-        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
-            let button = if kind == "mouseMoved" { "none" } else { "left" };
-            let event = json!({ "type": kind, "x": at["x"], "y": at["y"], "button": button, "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", &event)?;
-        }
-        Ok(())
+            ensure!(at.is_object(), "{at}");
+            for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+                let button = if kind == "mouseMoved" { "none" } else { "left" };
+                let event = json!({ "type": kind, "x": at["x"], "y": at["y"], "button": button, "clickCount": 1 });
+                self.call("Input.dispatchMouseEvent", &event)?;
+            }
+            let missed = self.eval("window.aimed()")?;
+            ensure!(missed.is_null(), "the click went to {missed}");
+            Ok(())
+        })
     }
 
     /// Clicks into a field and writes this in place of what is there.
     ///
     /// # Errors
-    /// When there is no such field.
+    /// When there is no such field, or it does not take the text.
     pub fn write(&mut self, selector: &str, text: &str) -> Result<()> {
         self.click(selector)?;
         self.eval("document.activeElement.select()")?;
-        self.call("Input.insertText", &json!({ "text": text })).map(drop)
+        self.call("Input.insertText", &json!({ "text": text }))?;
+        let written = self.eval(&format!("document.querySelector({}).value", json!(selector)))?;
+        ensure!(written == text, "{selector} holds {written}, not {text:?}");
+        Ok(())
     }
 
     /// Presses a key: `Tab`, `Enter`, `Escape` or `ArrowRight`.
@@ -246,16 +276,30 @@ impl Page {
         Ok(serde_json::from_value(found)?)
     }
 
-    /// Takes a picture for people to look at: `target/screenshots/NAME.png`.
+    /// Takes a picture of the whole page for people to look at: `target/screenshots/NAME.png`.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn picture(&mut self, name: &str) -> Result<()> {
-        let taken = self.call("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": true }))?;
+        self.take(&paths::repo().join("target/screenshots").join(format!("{name}.png")), true).map(drop)
+    }
+
+    /// Takes a picture of what is seen in the tab into this file; returns its size in bytes.
+    ///
+    /// # Errors
+    /// As [`Self::picture`].
+    pub fn picture_to(&mut self, file: &Path) -> Result<usize> {
+        self.take(file, false)
+    }
+
+    fn take(&mut self, file: &Path, whole: bool) -> Result<usize> {
+        let taken = self.call("Page.captureScreenshot", &json!({ "format": "png", "captureBeyondViewport": whole }))?;
         let image = from_base64(taken["data"].as_str().unwrap_or_default());
-        let folder = paths::repo().join("target/screenshots");
-        fs::create_dir_all(&folder)?;
-        fs::write(folder.join(format!("{name}.png")), image).context("cannot write the picture")
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        fs::write(file, &image).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(image.len())
     }
 }
 

@@ -27,15 +27,23 @@ impl Pods {
     /// # Errors
     /// When they do not get ready.
     pub fn start(replicas: u32) -> Result<Self> {
+        Self::start_as("v1", "", replicas)
+    }
+
+    /// The same with another version, and these options of the program `pod`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_as(version: &str, options: &str, replicas: u32) -> Result<Self> {
         let pods = Self { dir: paths::scratch("pods")? };
         fs::create_dir(pods.dir().join("versions"))?;
         symlink(paths::built("pod")?, pods.dir().join("pod"))?;
-        pods.add_version("v1", "")?;
+        pods.add_version(version, options)?;
         let replicas = replicas.to_string();
         pods.ask(&[
             ("SLUICEGATE_DO", "apply"),
             ("SLUICEGATE_ROLE", "main"),
-            ("SLUICEGATE_VERSION", "v1"),
+            ("SLUICEGATE_VERSION", version),
             ("SLUICEGATE_REPLICAS", &replicas),
         ])?;
         poll::until("pods of main", poll::LONG, || {

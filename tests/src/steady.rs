@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 
 use crate::http1;
-use crate::load::{Limits, Load, Tally};
+use crate::load::{Limits, Load, Tally, Write};
+use crate::poll;
 
 /// Connections of a steady load: enough that every worker has some.
 const CONNECTIONS: usize = 16;
@@ -18,6 +19,7 @@ const CONNECTIONS: usize = 16;
 #[derive(Debug)]
 pub struct Steady {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     thread: Option<thread::JoinHandle<Result<Seen>>>,
 }
 
@@ -48,8 +50,21 @@ impl Steady {
     /// # Errors
     /// When nobody listens there.
     pub fn start(to: SocketAddr, rate: f64) -> Result<Self> {
+        Self::run(Load::new(to, CONNECTIONS, "")?, rate)
+    }
+
+    /// The same; `write` makes each request.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(to: SocketAddr, rate: f64, write: Write) -> Result<Self> {
+        Self::run(Load::with(to, CONNECTIONS, write)?, rate)
+    }
+
+    fn run(mut load: Load, rate: f64) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut load = Load::new(to, CONNECTIONS, "")?;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&answered);
         let limits = Limits::count(u64::MAX).rate(rate).until(&stop);
         let thread = thread::spawn(move || {
             let mut answers = Vec::new();
@@ -58,11 +73,26 @@ impl Steady {
                 let pod = String::from_utf8_lossy(pod).into_owned();
                 let answered = answer.sent + answer.latency;
                 answers.push(Seeing { sent: answer.sent, answered, status: answer.status, pod });
+                count.fetch_add(1, Ordering::Relaxed);
             })?;
             answers.sort_by_key(|seeing| seeing.sent);
             Ok(Seen { tally, answers })
         });
-        Ok(Self { stop, thread: Some(thread) })
+        Ok(Self { stop, answered, thread: Some(thread) })
+    }
+
+    /// Waits for so many more answers; returns when it began to wait, and when they were there.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn await_answers(&self, more: usize) -> Result<(Instant, Instant)> {
+        let began = Instant::now();
+        let until = self.answered.load(Ordering::Relaxed) + more;
+        poll::until(&format!("{more} answers"), poll::LONG, || {
+            let now = self.answered.load(Ordering::Relaxed);
+            if now >= until { Ok(()) } else { Err(format!("{} to go", until - now)) }
+        })?;
+        Ok((began, Instant::now()))
     }
 
     /// Ends it.

@@ -6,7 +6,7 @@
 
 use super::{
     browser::Gate,
-    look::{Access, Look, Looker, Shown},
+    look::{About, Access, Look, Looker, Shown},
     model::{Missing, Problem, Split},
 };
 use crate::{
@@ -28,7 +28,7 @@ use axum::{
 };
 use futures::stream;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -90,13 +90,6 @@ struct Hello {
 struct Store {
     problems: Vec<Problem>,
     missing: Vec<Missing>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct About {
-    split: Option<String>,
-    rollout: Option<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -4,15 +4,21 @@ use super::{
     model::{Split, Splits},
     view,
 };
-use crate::{context::Desk, rollouts::view::View};
+use crate::{
+    context::Desk,
+    rollouts::{
+        series::{Fresh, Known},
+        view::View,
+    },
+};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Whoever can tell a page what there is: a controller, or a person's look at a cluster.
 pub(crate) trait Shown: Clone + Send + Sync + 'static {
-    /// Everything as it stands; `about`: a split to be told in detail.
-    fn look(&self, about: Option<&str>) -> Look;
+    /// Everything as it stands; `charted`: what was told of the series before.
+    fn look(&self, about: &About, charted: Option<Known>) -> Look;
     /// Ticks whenever that may have changed.
     fn changes(&self) -> watch::Receiver<()>;
     /// Turns true when the process ends.
@@ -23,6 +29,16 @@ pub(crate) trait Shown: Clone + Send + Sync + 'static {
     }
 }
 
+/// What is to be told in detail.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct About {
+    /// This split.
+    pub(crate) split: Option<String>,
+    /// This rollout: all its splits, and what was counted over time.
+    pub(crate) rollout: Option<String>,
+}
+
 /// What a page is shown.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
@@ -30,7 +46,12 @@ pub(crate) struct Look {
     pub(crate) now: Timestamp,
     pub(crate) splits: Splits,
     pub(crate) rollouts: Vec<View>,
+    /// The split that was asked for.
     pub(crate) detail: Option<Split>,
+    /// Those of the rollout that was asked for.
+    pub(crate) details: Vec<Split>,
+    /// What is new in its series.
+    pub(crate) fresh: Option<Fresh>,
     /// Only in a cluster.
     pub(crate) access: Option<Access>,
 }
@@ -69,14 +90,19 @@ pub(crate) struct MayNot {
 }
 
 impl Shown for Desk {
-    fn look(&self, about: Option<&str>) -> Look {
+    fn look(&self, about: &About, charted: Option<Known>) -> Look {
         let now = self.context.clock.now();
         let inner = self.context.lock();
+        let of = |name: &str| view::split(&inner, name, Some(now.at));
+        let rollout = about.rollout.as_deref();
+        let led = rollout.and_then(|name| inner.rollouts.get(name)).map_or(&[][..], |view| view.splits.as_slice());
         Look {
             now: now.wall,
             splits: view::splits(&inner),
             rollouts: inner.rollouts.values().cloned().collect(),
-            detail: about.and_then(|name| view::split(&inner, name, Some(now.at))),
+            detail: about.split.as_deref().and_then(of),
+            details: led.iter().filter_map(|name| of(name)).collect(),
+            fresh: rollout.and_then(|name| inner.series.fresh(name, charted)),
             access: None,
         }
     }

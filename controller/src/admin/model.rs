@@ -231,7 +231,8 @@ pub struct Weigh {
     /// The version to try; unless given: the one its document names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Who says so.
+    /// Who says so. A cluster knows by itself, and does not ask.
+    #[serde(default)]
     pub by: String,
     /// Why, for the record.
     #[serde(default)]

@@ -3,7 +3,7 @@
 //! In: a kubeconfig. Out: what the status of objects says, in the form of the admin port; Judgments and changed specs.
 
 use crate::{
-    admin::model::{Say, Split, Splits, WeightsSet},
+    admin::model::{Say, Split, Splits, Weigh, WeightsSet},
     app,
     kube::{
         cluster::{self, Kind},
@@ -72,6 +72,10 @@ impl Kubectl {
 
     pub(super) fn say(&self, name: &str, verb: &str, say: &Say) -> Result<View, PersonError> {
         self.runtime.block_on(self.person.say(name, verb, say))
+    }
+
+    pub(super) fn weigh(&self, name: &str, weigh: &Weigh) -> Result<View, PersonError> {
+        self.runtime.block_on(self.person.weigh(name, weigh))
     }
 
     pub(super) fn set_weights(

@@ -94,13 +94,7 @@ impl Door {
     pub(super) fn weigh(&self, name: &str, weigh: &Weigh) -> Result<View> {
         match self {
             Self::Admin { client, .. } => client.post(&format!("/v1/rollouts/{name}/weight"), weigh),
-            Self::Cluster(_) => {
-                let (namespace, short) = name.split_once('/').unwrap_or_default();
-                let weight = &weigh.weight;
-                bail!(
-                    "in a cluster the weight is in the object: `kubectl -n {namespace} patch canarytest {short} --type merge                      -p '{{\"spec\":{{\"weight\":{weight}}}}}'`"
-                )
-            }
+            Self::Cluster(cluster) => Ok(cluster.weigh(name, weigh)?),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
         browser::{self, Gate},
         dashboard, events,
         look::{Looker, Shown as _},
-        model::{Say, SetWeights, Splits},
+        model::{Say, SetWeights, Splits, Weigh},
     },
     clock::Clock,
     listen::{Port, teach},
@@ -29,7 +29,6 @@ use axum::{
     routing::{get, post},
 };
 use kube::Client;
-use serde::{Deserialize, Serialize};
 use sight::Sight;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Notify;
@@ -70,7 +69,7 @@ pub(crate) async fn build(port: Port, client: Client, looker: Looker, clock: Clo
         .route("/v1/splits/{namespace}/{name}/weights", post(set_weights))
         .route("/v1/rollouts", get(rollouts))
         .route("/v1/rollouts/{namespace}/{name}", get(rollout))
-        .route("/v1/rollouts/{namespace}/{name}/weight", post(set_weight))
+        .route("/v1/rollouts/{namespace}/{name}/weight", post(weigh))
         .route("/v1/rollouts/{namespace}/{name}/{verb}", post(say))
         .route("/v1/proxies", get(async || teach(StatusCode::NOT_FOUND, PROXIES)))
         .with_state(room)
@@ -93,29 +92,12 @@ impl Dashboard {
     }
 }
 
-/// `POST /v1/rollouts/{namespace}/{name}/weight`, of a CanaryTest.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SetWeight {
-    /// In percent; 0 ends it.
-    weight: f64,
-    /// The version to try; unless given: the one its spec names.
-    #[serde(default)]
-    version: Option<String>,
-    /// Not asked for: the cluster knows.
-    #[serde(default)]
-    by: String,
-    /// Why, for the record.
-    #[serde(default)]
-    reason: String,
-}
-
 async fn splits(State(room): State<Room>) -> Json<Splits> {
-    Json(room.sight.look(None).splits)
+    Json(room.sight.splits())
 }
 
 async fn rollouts(State(room): State<Room>) -> Json<Views> {
-    Json(Views { rollouts: room.sight.look(None).rollouts })
+    Json(Views { rollouts: room.sight.rollouts() })
 }
 
 async fn split(State(room): State<Room>, Path((namespace, name)): Path<(String, String)>) -> Response {
@@ -153,17 +135,16 @@ async fn say(
     room.tell(done)
 }
 
-async fn set_weight(
+async fn weigh(
     State(room): State<Room>,
     Path((namespace, name)): Path<(String, String)>,
-    body: Result<Json<SetWeight>, JsonRejection>,
+    body: Result<Json<Weigh>, JsonRejection>,
 ) -> Response {
-    let SetWeight { weight, version, by, reason } = match body {
-        Ok(Json(body)) => body,
+    let weigh = match body {
+        Ok(Json(weigh)) => weigh,
         Err(why) => return unread(&why, r#"{"weight": 5}"#),
     };
-    let say = Say { by, reason, ..Say::default() };
-    let done = room.person.try_with(&format!("{namespace}/{name}"), weight, version, &say).await;
+    let done = room.person.weigh(&format!("{namespace}/{name}"), &weigh).await;
     room.tell(done)
 }
 

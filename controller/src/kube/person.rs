@@ -10,7 +10,7 @@ use super::{
     shown, status,
 };
 use crate::{
-    admin::model::{Say, Split, WeightsSet},
+    admin::model::{Say, Split, Weigh, WeightsSet},
     clock::Clock,
     rollouts::{machine::Machine, view::View},
 };
@@ -19,7 +19,7 @@ use kube::{
     api::{DynamicObject, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use sluicegate_core::rollout::{command::Command, plan::percent};
+use sluicegate_core::rollout::{WHOLE, command::Command, plan::percent};
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
@@ -34,8 +34,8 @@ const CHANGE_REASON: &str = "sluicegate.dev/change-reason";
 /// What to do where the kinds are unknown.
 pub(crate) const NO_CRDS: &str = "the cluster does not know our kinds: the CRDs are not installed; `sluicegate crds | \
                                   kubectl apply --server-side -f -`";
-/// The most a test may have, in percent.
-const MOST: f64 = 50.0;
+/// The most a test may have, in thousandths of a percent.
+const MOST: u32 = WHOLE / 2;
 
 /// Somebody, by their kubeconfig.
 #[derive(Clone)]
@@ -259,20 +259,20 @@ impl Person {
         Ok((WeightsSet { generation: split.generation.unwrap_or_default(), changed }, split))
     }
 
-    /// Sets the weight of a CanaryTest, in percent, and perhaps the version it tries; 0 ends it.
-    pub(crate) async fn try_with(&self, name: &str, weight: f64, version: Option<String>, say: &Say) -> Done<View> {
-        let kind = Kind::CanaryTest;
-        if !(0.0..=MOST).contains(&weight) {
-            return Err(PersonError::Wrong(format!("weight is {weight}; a test has 0 to {MOST} percent")));
+    /// Gives a CanaryTest its weight, and perhaps the version it tries; 0 ends it.
+    pub(crate) async fn weigh(&self, name: &str, weigh: &Weigh) -> Done<View> {
+        let (kind, Weigh { weight, version, by, reason }) = (Kind::CanaryTest, weigh);
+        let thousandths = weight.thousandths().map_err(|why| PersonError::Wrong(format!("weight {weight} {why}")))?;
+        if thousandths > MOST {
+            return Err(PersonError::Wrong(format!("weight {weight} is above {}, the most a test may have", percent(MOST))));
         }
-        let thousandths = (weight * 1000.0).round() as u32;
-        // 5, not 5.0: what people read back is what they would have written.
-        let weight: Value = percent(thousandths).parse().map_or_else(|_| json!(weight), Value::Number);
+        // A number, as the CRD has it, also where it was typed as text.
+        let number: Value = percent(thousandths).parse().map_or_else(|_| json!(weight), Value::Number);
         let spec = match version {
-            Some(version) => json!({ "weight": weight, "version": version }),
-            None => json!({ "weight": weight }),
+            Some(version) => json!({ "weight": number, "version": version }),
+            None => json!({ "weight": number }),
         };
-        let patch = json!({ "metadata": self.note(&say.by, &say.reason).await, "spec": spec });
+        let patch = json!({ "metadata": self.note(by, reason).await, "spec": spec });
         let wanted = self.patch(Right::TRY, name, &patch).await?.metadata.generation;
         let read = self.until(kind, name, "the controller to read it", PATIENCE, |object| {
             let refused = status::conditions(object).into_iter().find(|c| c.type_ == "Accepted" && c.status == "False");

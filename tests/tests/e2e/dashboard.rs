@@ -18,6 +18,8 @@ use crate::rollout::{World, deploy, world};
 const STEPS: &str =
     "steps: [{ weight: 10, judge: manual }, { weight: 25, judge: manual }, { weight: 50, judge: manual }]";
 const WHOLE: Duration = Duration::from_secs(60);
+/// So many requests show a weight to the percent: counted, since on a busy machine a second may hold few.
+const ENOUGH: usize = 600;
 
 fn manual(version: &str) -> String {
     deploy(version, "  watch: 0s\n").replace("steps: [10, 25, 50]", STEPS)
@@ -48,21 +50,21 @@ fn generation(world: &World) -> Result<Value> {
     Ok(world.controller.json("/v1/splits/default/app")?["generation"].clone())
 }
 
+/// Takes the rollout away, so that the split is a plain one.
+fn without_rollout(world: &World) -> Result<()> {
+    std::fs::remove_file(world.controller.splits().join("deploy.yaml"))?;
+    poll::until("the rollout to be gone", WHOLE, || {
+        let left = world.controller.json("/v1/rollouts").map_err(|why| why.to_string())?;
+        if left["rollouts"] == json!([]) { Ok(()) } else { Err(left.to_string()) }
+    })
+}
+
 /// The canary's share of what was sent in between, in percent.
 fn share(seen: &Seen, from: Instant, to: Instant) -> (f64, usize) {
     let (all, canary) = seen
         .between(from, to)
         .fold((0, 0), |(all, canary), answer| (all + 1, canary + usize::from(answer.pod == "canary")));
     (canary as f64 * 100.0 / f64::from(u32::try_from(all).unwrap_or(u32::MAX).max(1)), all)
-}
-
-/// Long enough for some hundred requests.
-fn a_while() -> Result<(Instant, Instant)> {
-    let began = Instant::now();
-    poll::until("some hundred requests", WHOLE, || {
-        if began.elapsed() > Duration::from_millis(800) { Ok(()) } else { Err("waiting") }
-    })?;
-    Ok((began, Instant::now()))
 }
 
 pub(crate) fn clean(page: &mut Page) -> Result<()> {
@@ -78,10 +80,11 @@ pub(crate) fn looks_right(page: &mut Page, name: &str) -> Result<()> {
         page.scheme(scheme)?;
         // The browser lays out anew some moments after it was told its size.
         poll::until(&format!("{name} to fit into {width} px"), poll::LONG, || {
-            let over = "document.documentElement.scrollWidth - document.documentElement.clientWidth";
-            match page.eval(over) {
-                Ok(over) if over.as_i64().is_some_and(|over| over <= 0) => Ok(()),
-                other => Err(format!("{other:?} px too wide")),
+            // Before that, it fits into the size from before.
+            let look = "[innerWidth, document.documentElement.scrollWidth - document.documentElement.clientWidth]";
+            match page.eval(look) {
+                Ok(seen) if seen[0] == width && seen[1].as_i64().is_some_and(|over| over <= 0) => Ok(()),
+                other => Err(format!("width, and what is too wide: {other:?}")),
             }
         })?;
         page.picture(&format!("{name}-{width}-{scheme}"))?;
@@ -106,25 +109,25 @@ fn a_manual_canary_deploy_is_led_to_its_end_by_clicks_only() -> Result<()> {
     page.until_text("table", "canary")?;
     page.until_text("#numbers", "Side by side")?;
     looks_right(&mut page, "rollout")?;
-    let first = a_while()?;
+    let first = load.await_answers(ENOUGH)?;
 
     let will = say(&mut page, "continue", "ten is fine")?;
     ensure!(will.contains("from 10 % to 25 %"), "{will}");
     page.until_text("#said", "acked by all 1 proxies")?;
     page.until_text(".steps [aria-current]", "25 %")?;
     page.until_text(".waits", "a person")?;
-    let second = a_while()?;
+    let second = load.await_answers(ENOUGH)?;
 
     say(&mut page, "continue", "so is twenty-five")?;
     page.until_text("#said", "acked by all 1 proxies")?;
     page.until_text(".steps [aria-current]", "50 %")?;
     page.until_text(".waits", "a person")?;
-    let third = a_while()?;
+    let third = load.await_answers(ENOUGH)?;
 
     let will = say(&mut page, "continue", "so is half")?;
     ensure!(will.contains("main gets v2"), "{will}");
     page.until_text("h1", "Promoted")?;
-    let done = a_while()?;
+    let done = load.await_answers(ENOUGH)?;
     page.until_text(".events", "so is half")?;
     clean(&mut page)?;
     let seen = load.stop_clean()?;
@@ -152,7 +155,7 @@ fn over_a_slow_network_a_click_takes_the_canary_off_and_the_next_request_goes_to
     page.until_text("h1", "RolledBack")?;
     page.until_text("#said", "acked by all 1 proxies")?;
     let after = Instant::now();
-    a_while()?;
+    load.await_answers(ENOUGH)?;
     clean(&mut page)?;
     load.stop_clean()?.only_since(after, "main")
 }
@@ -199,11 +202,7 @@ fn of_two_people_the_second_is_told_that_the_step_is_over_and_goes_on_by_keys_al
 #[test]
 fn weights_of_a_plain_split_are_set_by_clicks_and_acked_before_the_page_says_so() -> Result<()> {
     let world = world(None, "")?;
-    std::fs::remove_file(world.controller.splits().join("deploy.yaml"))?;
-    poll::until("the rollout to be gone", WHOLE, || {
-        let left = world.controller.json("/v1/rollouts").map_err(|why| why.to_string())?;
-        if left["rollouts"] == json!([]) { Ok(()) } else { Err(left.to_string()) }
-    })?;
+    without_rollout(&world)?;
     let browser = Browser::start()?;
     let (mut page, mut other) = (open(&browser, &world, "")?, open(&browser, &world, "#/split/default/app")?);
     page.click("#list a[href='#/split/default/app']")?;
@@ -217,7 +216,7 @@ fn weights_of_a_plain_split_are_set_by_clicks_and_acked_before_the_page_says_so(
     let load = world.load()?;
     let from = Instant::now();
     other.until_text(".weights", "canary 100 %")?;
-    a_while()?;
+    load.await_answers(ENOUGH)?;
     load.stop_clean()?.only_since(from, "canary")?;
     clean(&mut page)?;
     clean(&mut other)
@@ -249,8 +248,8 @@ fn what_looks_like_markup_is_shown_and_not_run() -> Result<()> {
 #[test]
 fn a_page_of_another_site_can_neither_change_nor_read_anything() -> Result<()> {
     let world = world(None, "")?;
+    without_rollout(&world)?;
     let before = generation(&world)?;
-    std::fs::remove_file(world.controller.splits().join("deploy.yaml"))?;
     let browser = Browser::start()?;
     let mut page = browser.open(&format!("http://{}/", world.envoy.listener(WEB)?))?;
     let body = json!({ "weights": { "canary": 100, "main": 0 } });

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::json;
 use sluicegate_tests::controller::Controller;
 use sluicegate_tests::ext_proc::ExtProc;
@@ -247,6 +248,49 @@ fn the_demo_keeps_every_promise_it_prints() -> Result<()> {
     let demo = Command::new(env!("CARGO_BIN_EXE_demo")).output()?;
     let (out, err) = (String::from_utf8_lossy(&demo.stdout), String::from_utf8_lossy(&demo.stderr));
     ensure!(demo.status.success() && out.contains("\ndemo: ok"), "{out}{err}");
-    ensure!(!out.contains('\x1b'), "colours without a terminal");
+    ensure!(!out.contains('\x1b') && !out.contains("Ctrl-C"), "something for a terminal, without one: {out}");
     Ok(())
+}
+
+/// The controller, the Envoy and the pods of a demo: those of its session, and those that name it as their owner.
+fn children_of(demo: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pid = |process: fs::DirEntry| process.file_name().into_string().ok().filter(|name| name != demo);
+    let is_child = |pid: &String| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let session = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(3));
+        session == Some(demo) || String::from_utf8_lossy(&command).contains(&format!("--owner\0{demo}\0"))
+    };
+    processes.filter_map(pid).filter(is_child).collect()
+}
+
+#[test]
+fn on_a_terminal_the_demo_ends_with_the_page_of_its_rollouts_until_ctrl_c() -> Result<()> {
+    let mut script = Command::new("script");
+    script.args(["-qec", r#"echo "pid $$"; exec "$DEMO" manual"#, "/dev/null"]);
+    script.env("DEMO", env!("CARGO_BIN_EXE_demo")).env_remove("CI");
+    let dir = paths::scratch("terminal")?;
+    let mut terminal = Process::start("script", script, dir.path())?;
+    let demo = terminal.wait_log("pid ", poll::LONG)?.trim_end().replace("pid ", "");
+    let line = terminal.wait_log("The finished rollouts: ", poll::LONG * 6)?;
+    let address = line
+        .trim_end()
+        .strip_prefix("The finished rollouts: http://")
+        .and_then(|rest| rest.strip_suffix("  (Ctrl-C ends it)"));
+    let address: SocketAddr = address.with_context(|| line.clone())?.parse()?;
+    ensure!(client::get(address, "/")?.text().contains("<title>Sluicegate</title>"));
+    let rollout = client::get(address, "/v1/rollouts/default/app")?.json()?;
+    ensure!(rollout["phase"] == "Promoted" && rollout["stable"] == "v5", "{rollout}");
+    // The controller, the Envoy, and four pods.
+    ensure!(children_of(&demo).len() >= 6, "{:?}", children_of(&demo));
+
+    // As the terminal does: to everybody in front of it.
+    signal::killpg(Pid::from_raw(demo.parse()?), Signal::SIGINT)?;
+    let status = terminal.wait_exit(poll::LONG)?;
+    ensure!(status.success(), "it ended with {status}: {}", terminal.tail(20));
+    poll::until("nothing to be left", poll::LONG, || match children_of(&demo) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    })
 }

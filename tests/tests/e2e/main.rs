@@ -30,6 +30,7 @@ mod config;
 mod counts;
 mod crds;
 mod dashboard;
+mod dashboard_many;
 mod envoy_yaml;
 mod ext_proc;
 mod fan_out;

@@ -78,11 +78,14 @@ function metrics(view) {
     judgment.metrics.map((m) => h("p", {}, badge(m.class ?? "error", as[m.class] ?? "wait"), ` ${m.name}: ${m.reason}`)));
 }
 
+/** What makes something happen. */
+const next = (view) => (view.kind === "CanaryTest" ? "Start it" : ["Write another version into ", h("code", {}, view.file || "its document")]);
+
 function events(view) {
   const list = [...view.history].reverse();
   return h("section", { "aria-labelledby": "events", class: "happened" },
     h("h2", { id: "events" }, "Events"),
-    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, "Nothing has happened yet. ", next(view), " and follow it here or by ", h("code", {}, `sluicegate watch ${short(view.name)}`), "."));
+    list.length ? h("ol", { class: "events", tabindex: "0", "aria-labelledby": "events" }, list.map((e) => h("li", {}, time(e.at), badge(e.phase, "plain"), h("span", {}, e.message)))) : h("p", { class: "quiet" }, "Nothing has happened yet. ", next(view), ", and follow it here or by ", h("code", {}, `sluicegate watch ${short(view.name)}`), "."));
 }
 
 function conditions(view) {

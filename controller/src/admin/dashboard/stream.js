@@ -63,8 +63,8 @@ function take(news) {
     keepOnly(known.splits, news.splits);
     keepOnly(known.rollouts, news.rollouts);
   }
-  news.splits?.forEach((split) => known.splits.set(split.name, split));
-  news.rollouts?.forEach((view) => known.rollouts.set(view.name, view));
+  renew(known.splits, news.splits);
+  renew(known.rollouts, news.rollouts);
   for (const gone of news.gone ?? []) {
     const [kind, ...name] = gone.split("/");
     if (kind === "split") known.splits.delete(name.join("/"));
@@ -77,6 +77,14 @@ function take(news) {
   if (news.store) Object.assign(known, news.store);
   if (news.access) known.access = news.access;
   say(known.access?.lost ? "old" : "live");
+}
+
+/** What is as it was stays the same object: after each break of the line everything comes again, and nobody is to draw that anew. */
+function renew(map, list) {
+  for (const one of list ?? []) {
+    const was = map.get(one.name);
+    if (!was || JSON.stringify(was) !== JSON.stringify(one)) map.set(one.name, one);
+  }
 }
 
 function keepOnly(map, list) {

@@ -45,7 +45,7 @@ export function time(at) {
 export function tick() {
   for (const element of document.querySelectorAll("time[datetime]")) {
     const text = age(element.getAttribute("datetime"));
-    if (element.textContent !== text) element.textContent = text;
+    if (element.textContent !== text) element.firstChild.data = text;
   }
 }
 
@@ -79,6 +79,9 @@ export function versions(view) {
 /** Whether the weights of a rollout wait for a person. */
 export const asks = (view) => view.phase === "Hold" && !view.paused && view.waits.includes("a person");
 
+/** Acks take milliseconds: a split that has waited no longer than this, ms, does not leave its place in the list for it. */
+const MOMENT = 3000;
+
 /** What comes first in the list: 0 is wrong, 1 wants somebody, 2 moves, 3 is at rest. */
 export function rank({ view, split }) {
   if (view) {
@@ -88,6 +91,7 @@ export function rank({ view, split }) {
   }
   if (split.problems.length || split.conditions.some((c) => c.type === "Accepted" && c.status === "False")) return 0;
   const spread = split.conditions.find((c) => c.type === "Propagated");
-  if (spread?.status === "False") return spread.reason === "Waiting" ? 2 : 0;
-  return 3;
+  if (spread?.status !== "False") return 3;
+  if (spread.reason !== "Waiting") return 0;
+  return Date.now() + skew() - Date.parse(spread.lastTransitionTime) < MOMENT ? 3 : 2;
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     admin::{
-        look::{Access, Look, Looker, MayNot, Shown},
+        look::{About, Access, Look, Looker, MayNot, Shown},
         model::{Problem, Split, Splits},
     },
     clock::Clock,
@@ -16,7 +16,7 @@ use crate::{
         shown,
         watch::{self, Noticed},
     },
-    rollouts::view::View,
+    rollouts::{series::Known, view::View},
 };
 use jiff::Timestamp;
 use kube::Client;
@@ -138,6 +138,16 @@ impl Sight {
     pub(super) fn note_lacks(&self, namespace: &str, lacks: Vec<Right>) {
         self.lock().lacks.insert(namespace.to_owned(), lacks);
         self.tick();
+    }
+
+    /// All splits, and what is wrong.
+    pub(super) fn splits(&self) -> Splits {
+        self.lock().all_splits(&self.0.looker.context)
+    }
+
+    /// All rollouts.
+    pub(super) fn rollouts(&self) -> Vec<View> {
+        self.lock().rollouts.values().cloned().collect()
     }
 
     /// A split as it is shown.
@@ -268,6 +278,19 @@ impl Sight {
     }
 }
 
+impl Seen {
+    fn all_splits(&self, context: &str) -> Splits {
+        let lost = self.lost.iter().map(|(_, why)| problem(context, "Lost", why));
+        let refused = self.refused.iter().map(|(kind, refusal)| problem(kind.name(), "Refused", &refusal.message));
+        let of_splits = self.splits.values().flat_map(|split| split.problems.clone());
+        Splits {
+            splits: self.splits.values().cloned().collect(),
+            problems: lost.chain(refused).chain(of_splits).collect(),
+            missing: Vec::new(),
+        }
+    }
+}
+
 fn put<T>(map: &mut BTreeMap<String, T>, name: String, value: Option<T>) {
     match value {
         Some(value) => drop(map.insert(name, value)),
@@ -287,12 +310,8 @@ fn problem(file: &str, reason: &str, message: &str) -> Problem {
 }
 
 impl Shown for Sight {
-    fn look(&self, _: Option<&str>) -> Look {
+    fn look(&self, _: &About, _: Option<Known>) -> Look {
         let seen = self.lock();
-        let context = &self.0.looker.context;
-        let lost = seen.lost.iter().map(|(_, why)| problem(context, "Lost", why));
-        let refused = seen.refused.iter().map(|(kind, refusal)| problem(kind.name(), "Refused", &refusal.message));
-        let of_splits = seen.splits.values().flat_map(|split| split.problems.clone());
         let lacks =
             seen.lacks.iter().flat_map(|(namespace, rights)| rights.iter().map(move |right| (namespace, right)));
         let may_not = |(namespace, right): (&String, &Right)| MayNot {
@@ -302,17 +321,14 @@ impl Shown for Sight {
         };
         Look {
             now: self.0.clock.now().wall,
-            splits: Splits {
-                splits: seen.splits.values().cloned().collect(),
-                problems: lost.chain(refused).chain(of_splits).collect(),
-                missing: Vec::new(),
-            },
+            splits: seen.all_splits(&self.0.looker.context),
             rollouts: seen.rollouts.values().cloned().collect(),
-            detail: None,
             access: Some(Access {
                 lost: seen.lost.as_ref().map(|(since, _)| *since),
                 may_not: lacks.map(may_not).collect(),
             }),
+            // Only a controller knows more.
+            ..Look::default()
         }
     }
 

@@ -7,7 +7,7 @@ use sluicegate_tests::browser::{Browser, Page};
 use sluicegate_tests::rollout_lab::{RolloutLab, rollout_yaml};
 use sluicegate_tests::steady::Seen;
 
-use super::{a_while, clean, looks_right};
+use super::{ENOUGH, clean, looks_right};
 
 const RATE: f64 = 600.0;
 /// An even split is right to within the number of subsets per worker: here three, and two workers.
@@ -64,7 +64,7 @@ fn a_canary_test_is_started_moved_by_a_slider_and_ended_by_clicks_only() -> Resu
     looks_right(&mut page, "test-start")?;
     page.write("#by", "ada")?;
     sent(&mut page, "last night's build", "1 % to v2")?;
-    let one = a_while()?;
+    let one = load.await_answers(ENOUGH)?;
     page.until_text(".now", "1 % of app goes to v2. It ends by itself in 59 min")?;
     let wrong = page.accessibility()?;
     ensure!(wrong.is_empty(), "{wrong:#?}");
@@ -85,12 +85,12 @@ fn a_canary_test_is_started_moved_by_a_slider_and_ended_by_clicks_only() -> Resu
     page.until_text("#ask [role=status]", "from 1 % to 7.125 %")?;
     page.write("#trial-weight", "20")?;
     sent(&mut page, "no complaints", "20 % to v2")?;
-    let twenty = a_while()?;
+    let twenty = load.await_answers(ENOUGH)?;
 
     page.click("button[data-trial=end]")?;
     page.until_text("#ask form > p", "The canary's 20 % goes to main, then its pods go.")?;
     sent(&mut page, "seen enough", "all traffic to main")?;
-    let none = a_while()?;
+    let none = load.await_answers(ENOUGH)?;
     page.until_text(".now", "v2 is not tried: main has all the traffic")?;
     page.until_text(".events", "ada said weight 20 → 0 %, which ends it: seen enough")?;
     page.until_text(".events", "ada said version v0 → v2, weight 0 → 1 %: last night's build")?;
