@@ -29,6 +29,7 @@ use axum::{
     routing::{get, post},
 };
 use kube::Client;
+use serde::Serialize;
 use sight::Sight;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::Notify;

@@ -264,7 +264,10 @@ impl Person {
         let (kind, Weigh { weight, version, by, reason }) = (Kind::CanaryTest, weigh);
         let thousandths = weight.thousandths().map_err(|why| PersonError::Wrong(format!("weight {weight} {why}")))?;
         if thousandths > MOST {
-            return Err(PersonError::Wrong(format!("weight {weight} is above {}, the most a test may have", percent(MOST))));
+            return Err(PersonError::Wrong(format!(
+                "weight {weight} is above {}, the most a test may have",
+                percent(MOST)
+            )));
         }
         // A number, as the CRD has it, also where it was typed as text.
         let number: Value = percent(thousandths).parse().map_or_else(|_| json!(weight), Value::Number);

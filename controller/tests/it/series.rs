@@ -141,7 +141,7 @@ fn there_is_a_bound_to_how_many_are_remembered() {
     let (ended, waiting) = ("n/app-0007".to_owned(), format!("n/app-{:04}", MOST + 1));
     assert!(world.series.fresh(&ended, None).is_some() && world.series.fresh(&waiting, None).is_none());
     world.rollouts.insert(ended.clone(), rollout(&ended, "Promoted"));
-    world.rollouts.retain(|name, _| *name < waiting || *name == waiting);
+    world.rollouts.retain(|name, _| *name <= waiting);
     world.rollouts.remove(&format!("n/app-{MOST:04}"));
     world.pass(2);
     let told = [&ended, &waiting].map(|name| world.series.fresh(name, None).is_some());
