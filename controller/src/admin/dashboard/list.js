@@ -81,9 +81,6 @@ spec:
   default: v1`;
 
 function empty(all, found) {
-  if (known.whole && found.length && !known.rollouts.size) {
-    return [h("p", { class: "quiet" }, "There is no rollout yet: ", h("code", {}, "cp examples/canary-deploy.yaml FOLDER/"), ", and change its ", h("code", {}, "version"), " to begin one.")];
-  }
   if (!known.whole || found.length) return [];
   if (all.length) return [h("p", { class: "note" }, `Nothing is called like ${filter}.`)];
   if (known.looker) return [h("p", { class: "note" }, `There is no split and no rollout in ${known.looker.namespace ? `namespace ${known.looker.namespace}` : "the cluster"} that you may see.`)];
