@@ -48,8 +48,16 @@ impl Steady {
     /// # Errors
     /// When nobody listens there.
     pub fn start(to: SocketAddr, rate: f64) -> Result<Self> {
+        Self::start_to_host(to, "test", rate)
+    }
+
+    /// The same, of a host that is asked for by this name.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_to_host(to: SocketAddr, host: &str, rate: f64) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let mut load = Load::new(to, CONNECTIONS, "")?;
+        let mut load = Load::to_host(to, CONNECTIONS, host, "")?;
         let limits = Limits::count(u64::MAX).rate(rate).until(&stop);
         let thread = thread::spawn(move || {
             let mut answers = Vec::new();

@@ -1,0 +1,60 @@
+//! The network of the node: a namespace for this whole process, with a bridge that pods are at, and the addresses of Services,
+//! which are its own.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sched::{CloneFlags, unshare};
+
+/// The bridge, and the address of the node in the network of the pods, which is a /16.
+pub(super) const BRIDGE: &str = "pods";
+pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+/// Where the names of Services are asked for.
+pub(super) const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Where pods find the API server.
+pub(super) const API: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+/// The cluster addresses of Services are 10.96/16; those that a load balancer would have are here, with the same end.
+pub(super) const BALANCERS: u8 = 97;
+
+/// Moves this process into namespaces of its own, where it is alone with its children: nothing outside is reached or changed. Call
+/// it first thing, while there is one thread.
+///
+/// # Errors
+/// When this machine does not let this user have namespaces; with what to do.
+pub fn enter() -> Result<()> {
+    let ids = || -> Result<(u32, u32)> {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = fs::metadata("/proc/self")?;
+        Ok((own.uid(), own.gid()))
+    };
+    let (user, group) = ids()?;
+    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+    if user == 0 {
+        unshare(spaces).context("no network namespace, although root")?;
+    } else {
+        unshare(CloneFlags::CLONE_NEWUSER | spaces)
+            .context("no user namespace (try: sysctl kernel.unprivileged_userns_clone=1, or run it as root)")?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
+        fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
+    }
+    ip("link set lo up")?;
+    ip(&format!("link add {BRIDGE} type bridge"))?;
+    ip(&format!("addr add {GATEWAY}/16 dev {BRIDGE}"))?;
+    ip(&format!("link set {BRIDGE} up"))?;
+    // Every address of a Service is one of this node, so that it can be listened at.
+    ip("route add local 10.96.0.0/15 dev lo")
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    let output = Command::new("ip").args(arguments.split(' ')).output().context("no program 'ip': install iproute2")?;
+    ensure!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+/// The address of pod number `n`, from 0.
+pub(super) fn pod(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(GATEWAY) + 1 + number)
+}
