@@ -3,10 +3,14 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::process::Command;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 
 /// The bridge, and the address of the node in the network of the pods, which is a /16.
 pub(super) const BRIDGE: &str = "pods";
@@ -18,28 +22,41 @@ pub(super) const API: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The cluster addresses of Services are 10.96/16; those that a load balancer would have are here, with the same end.
 pub(super) const BALANCERS: u8 = 97;
 
-/// Moves this process into namespaces of its own, where it is alone with its children: nothing outside is reached or changed. Call
-/// it first thing, while there is one thread.
+/// Set for the process that is inside.
+const INSIDE: &str = "SLUICEGATE_NODE";
+
+/// Goes on in namespaces of its own, where nothing outside is reached or changed: in a child that runs this program once more, with the
+/// same arguments, and with which all that it started ends. Call it first thing, while there is one thread. Returns `None` in that
+/// child, and in the process that was started its exit status, when it has ended.
 ///
 /// # Errors
 /// When this machine does not let this user have namespaces; with what to do.
-pub fn enter() -> Result<()> {
-    let ids = || -> Result<(u32, u32)> {
-        use std::os::unix::fs::MetadataExt as _;
-        let own = fs::metadata("/proc/self")?;
-        Ok((own.uid(), own.gid()))
-    };
-    let (user, group) = ids()?;
-    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
-    if user == 0 {
-        unshare(spaces).context("no network namespace, although root")?;
+pub fn enter() -> Result<Option<ExitStatus>> {
+    if std::env::var_os(INSIDE).is_some() {
+        set_pdeathsig(Signal::SIGKILL)?;
+        return inside().map(|()| None);
+    }
+    let own = fs::metadata("/proc/self")?;
+    let spaces = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    if own.uid() == 0 {
+        unshare(spaces).context("no namespaces, although root")?;
     } else {
         unshare(CloneFlags::CLONE_NEWUSER | spaces)
             .context("no user namespace (try: sysctl kernel.unprivileged_userns_clone=1, or run it as root)")?;
         fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/uid_map", format!("0 {user} 1"))?;
-        fs::write("/proc/self/gid_map", format!("0 {group} 1"))?;
+        fs::write("/proc/self/uid_map", format!("0 {} 1", own.uid()))?;
+        fs::write("/proc/self/gid_map", format!("0 {} 1", own.gid()))?;
     }
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    again.status().map(Some).context("cannot run this program again")
+}
+
+/// The network and the processes as seen from inside.
+fn inside() -> Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("no /proc of its own")?;
     ip("link set lo up")?;
     ip(&format!("link add {BRIDGE} type bridge"))?;
     ip(&format!("addr add {GATEWAY}/16 dev {BRIDGE}"))?;
