@@ -118,7 +118,7 @@ make_mesh_crds() {
 
 # As its release is: the server, and the chart with the images of that release in its values.
 make_envoy_gateway() {
-  local source image=docker.io/envoyproxy/gateway:${ENVOY_GATEWAY[1]}
+  local source image=envoyproxy/gateway:${ENVOY_GATEWAY[1]}
   source=$(go_module "${ENVOY_GATEWAY[@]}")
   mkdir "$1/release"
   go_build "${ENVOY_GATEWAY[0]}/cmd/envoy-gateway" envoy-gateway envoy-gateway \

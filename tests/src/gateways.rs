@@ -117,14 +117,20 @@ impl Gateways {
     /// What helps to find out what went wrong: all pods, and the last words of those of the gateway and of the controller.
     #[must_use]
     pub fn words(&self) -> String {
-        let mut words = self.cluster.kubectl(&["get", "pods,gateways,httproutes,splits", "-A"]).unwrap_or_default();
+        let mut words = self.cluster.kubectl(&["get", "pods,splits", "-A"]).unwrap_or_default();
         for (namespace, container) in [
             ("envoy-gateway-system", "envoy-gateway"),
             ("envoy-gateway-system", "envoy"),
+            ("istio-system", "discovery"),
+            ("istio-system", "istio-proxy"),
+            ("default", "istio-proxy"),
             ("sluicegate-system", "sluicegate"),
         ] {
             let log = self.node.kubelet.log(namespace, "", container);
             let lines: Vec<&str> = log.lines().collect();
+            if lines.is_empty() {
+                continue;
+            }
             words += &format!("--- end of the log of {namespace}/*/{container} ---\n");
             words += &lines[lines.len().saturating_sub(15)..].join("\n");
             words.push('\n');
@@ -183,12 +189,12 @@ pub fn by_workload(tally: &Tally) -> std::collections::BTreeMap<String, u64> {
     counts
 }
 
-/// By how their names begin: what the images are here.
-fn images() -> Result<Vec<(String, Image)>> {
-    let program = |name: &str, path: PathBuf| (format!("/usr/local/bin/{name}"), path);
+/// What the images are here, by a part of their names.
+fn images() -> Result<Vec<(&'static str, Image)>> {
+    let local = |name: &str, path: PathBuf| (format!("/usr/local/bin/{name}"), path);
     let of = |name: &str, path: PathBuf| Image {
         entrypoint: vec![name.to_owned()],
-        files: vec![program(name, path)],
+        files: vec![local(name, path)],
         args: Vec::new(),
     };
     let controller = Image {
@@ -201,17 +207,25 @@ fn images() -> Result<Vec<(String, Image)>> {
     };
     let mut app = of("pod", paths::built("pod")?);
     app.args = ["--listen", "0.0.0.0:8080"].map(str::to_owned).to_vec();
-    let mut all = vec![("sluicegate:".to_owned(), controller), ("registry.local/hello:".to_owned(), app)];
+    let mut all = vec![("sluicegate:", controller), ("registry.local/hello:", app)];
     if let Ok(release) = paths::envoy_gateway() {
-        all.push(("docker.io/envoyproxy/gateway:".to_owned(), of("envoy-gateway", release.join("envoy-gateway"))));
-        all.push(("docker.io/envoyproxy/envoy:distroless-v1.39.".to_owned(), of("envoy", paths::envoy_of("1.39")?)));
+        all.push(("envoyproxy/gateway:", of("envoy-gateway", release.join("envoy-gateway"))));
+        all.push(("envoyproxy/envoy:distroless-v1.39.", of("envoy", paths::envoy_of("1.39")?)));
+    }
+    if let Ok(release) = paths::istio() {
+        let mut proxy = of("pilot-agent", release.join("pilot-agent"));
+        let template = "envoy_bootstrap_tmpl.json";
+        proxy.files.push(local("envoy", fs::canonicalize(paths::envoy()?)?));
+        proxy.files.push((format!("/var/lib/istio/envoy/{template}"), release.join(template)));
+        all.push(("istio/pilot:", of("pilot-discovery", release.join("pilot-discovery"))));
+        all.push(("istio/proxyv2:", proxy));
     }
     Ok(all)
 }
 
 /// `registry.local/hello:v3` fails, and any other version of it does not.
-fn image(images: &[(String, Image)], name: &str) -> Option<Image> {
-    let mut image = images.iter().find(|(prefix, _)| name.starts_with(prefix.as_str()))?.1.clone();
+fn image(images: &[(&'static str, Image)], name: &str) -> Option<Image> {
+    let mut image = images.iter().find(|(part, _)| name.contains(part))?.1.clone();
     if name == "registry.local/hello:v3" {
         image.args.extend(["--errors", "20%"].map(str::to_owned));
     }

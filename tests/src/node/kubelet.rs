@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, anyhow};
+use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) addresses: AtomicU32,
     stopped: AtomicBool,
+    /// Of pods that run, by `NAMESPACE/POD`: the path of the network namespace.
+    pub(super) nets: Mutex<BTreeMap<String, String>>,
     /// By uid.
     pods: Mutex<BTreeMap<String, Arc<Wishes>>>,
 }
@@ -62,6 +65,7 @@ impl Kubelet {
             dir: dir.path().to_owned(),
             addresses: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
+            nets: Mutex::default(),
             pods: Mutex::default(),
         });
         let worker = Arc::clone(&shared);
@@ -90,6 +94,24 @@ impl Kubelet {
             .collect()
     }
 
+    /// Does something in the network of a pod whose name begins so, as one of its containers would: what is connected there stays there.
+    ///
+    /// # Errors
+    /// When there is no such pod, and those of `act`.
+    pub fn within<T: Send>(&self, namespace: &str, pod: &str, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let nets = lock(&self.shared.nets);
+        let place = format!("{namespace}/{pod}");
+        let net = nets.iter().find(|(name, _)| name.starts_with(&place)).map(|(_, net)| net.clone());
+        drop(nets);
+        let net = File::open(net.with_context(|| format!("no pod runs as {place}…"))?)?;
+        let enter = || {
+            setns(&net, CloneFlags::CLONE_NEWNET).context("cannot go there")?;
+            act()
+        };
+        // Only this thread goes there.
+        thread::scope(|scope| scope.spawn(enter).join().map_err(|_| anyhow!("it panicked")))?
+    }
+
     /// The folder with the logs: `NAMESPACE/POD/CONTAINER.log`.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -100,7 +122,7 @@ impl Kubelet {
 impl Drop for Kubelet {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        for wishes in self.shared.pods.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        for wishes in known(&self.shared).values() {
             wishes.gone();
         }
     }
@@ -150,8 +172,12 @@ fn tend(shared: &Arc<Shared>, pod: &Value) {
     }
 }
 
-fn known(shared: &Shared) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Wishes>>> {
-    shared.pods.lock().unwrap_or_else(PoisonError::into_inner)
+fn known(shared: &Shared) -> MutexGuard<'_, BTreeMap<String, Arc<Wishes>>> {
+    lock(&shared.pods)
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn uid(pod: &Value) -> &str {

@@ -12,6 +12,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
+use crate::paths;
+
 /// The bridge, and the address of the node in the network of the pods, which is a /16.
 pub(super) const BRIDGE: &str = "pods";
 pub(super) const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
@@ -47,8 +49,10 @@ pub fn enter() -> Result<Option<ExitStatus>> {
         fs::write("/proc/self/uid_map", format!("0 {} 1", own.uid()))?;
         fs::write("/proc/self/gid_map", format!("0 {} 1", own.gid()))?;
     }
+    // Whatever it leaves behind goes with this folder.
+    let scratch = paths::scratch("node")?;
     let mut again = Command::new(std::env::current_exe()?);
-    again.args(std::env::args_os().skip(1)).env(INSIDE, "1");
+    again.args(std::env::args_os().skip(1)).env(INSIDE, "1").env("TMPDIR", scratch.path());
     again.status().map(Some).context("cannot run this program again")
 }
 
@@ -58,7 +62,8 @@ fn inside() -> Result<()> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("no /proc of its own")?;
     ip("link set lo up")?;
-    ip(&format!("link add {BRIDGE} type bridge"))?;
+    // With an address of its own: else it takes that of one pod or another, and for seconds nobody finds it.
+    ip(&format!("link add {BRIDGE} address 02:00:00:00:00:01 type bridge"))?;
     ip(&format!("addr add {GATEWAY}/16 dev {BRIDGE}"))?;
     ip(&format!("link set {BRIDGE} up"))?;
     // Every address of a Service is one of this node, so that it can be listened at.

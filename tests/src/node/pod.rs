@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::container::Place;
-use super::kubelet::Shared;
+use super::kubelet::{Shared, lock};
 use super::status::{self, State, Told};
 use super::volumes::Source;
 use super::{Image, net, probe};
@@ -94,10 +94,12 @@ pub(super) fn live(shared: &Shared, pod: &Value, wishes: &Wishes) {
         Err(why) => eprintln!("pod {namespace}/{name}: {why:#}"),
         Ok((holder, address)) => {
             let net = format!("/proc/{}/ns/net", holder.pid());
+            lock(&shared.nets).insert(format!("{namespace}/{name}"), net.clone());
             let mut pod = Pod { shared, wishes, pod, path: path.clone(), dir, address, net, told: None };
             if let Err(why) = pod.run() {
                 eprintln!("pod {namespace}/{name}: {why:#}");
             }
+            lock(&shared.nets).remove(&format!("{namespace}/{name}"));
         }
     }
     // Its last word is the API's; until it ended, or when it could not begin, it waits for it.

@@ -126,9 +126,10 @@ impl Shared {
     fn forward(&self, mut wanted: BTreeMap<SocketAddr, Vec<SocketAddr>>) {
         wanted.retain(|at, pods| !pods.is_empty() && at.ip() != net::API);
         let mut forwards = lock(&self.forwards);
-        for (at, _) in forwards.extract_if(.., |at, _| !wanted.contains_key(at)).collect::<Vec<_>>().iter() {
-            // It looks at its flag when somebody comes.
-            TcpStream::connect_timeout(at, CONNECT).ok();
+        for (at, forward) in forwards.extract_if(.., |at, _| !wanted.contains_key(at)) {
+            drop(forward);
+            // It looks whether it has ended when somebody comes.
+            TcpStream::connect_timeout(&at, CONNECT).ok();
         }
         for (at, pods) in wanted {
             if let Some(forward) = forwards.get(&at) {

@@ -12,7 +12,7 @@ use sluicegate_tests::gateways::document::{self, Step};
 use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::paths;
 
-use crate::Suite;
+use crate::{Suite, splits};
 
 pub(crate) const SUITE: Suite = Suite {
     name: "envoy_gateway",
@@ -107,12 +107,12 @@ fn site(gateways: &Gateways, name: &str, gateway: &str) -> Result<Site> {
 /// A service beside `hello-app` by the same manifests: main, and when wanted a canary; all requests go to main.
 fn service(gateways: &Gateways, name: &str, with_canary: bool) -> Result<Site> {
     let mut all = vec![deployment(name, 2)?, routes(gateways, name, "public")?, example("policy.yaml", name)?];
-    all.push(weights::split(name, [("canary", 0), ("main", 100), ("baseline", 0)]));
+    all.push(splits::split(name, [("canary", 0), ("main", 100), ("baseline", 0)]));
     if with_canary {
         all.push(canary(name)?);
     }
     gateways.apply(&all.join("---\n"))?;
     let site = site(gateways, name, "public")?;
-    weights::await_ack(gateways, name, 1)?;
+    splits::await_ack(gateways, name, 1)?;
     Ok(site)
 }

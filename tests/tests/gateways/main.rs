@@ -11,6 +11,8 @@ macro_rules! cases {
 }
 
 mod envoy_gateway;
+mod istio;
+mod splits;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -30,7 +32,7 @@ struct Suite {
 }
 
 fn main() -> ExitCode {
-    let suites = [envoy_gateway::SUITE];
+    let suites = [envoy_gateway::SUITE, istio::SUITE];
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let asked = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
     let all =

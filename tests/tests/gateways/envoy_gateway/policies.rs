@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Result, ensure};
 use sluicegate_tests::gateways::{Gateways, by_workload};
 
-use super::weights::{await_ack, expect, give, split};
 use super::{canary, deployment, example, routes, service, site};
+use crate::splits::{await_ack, expect, give, split};
 
 /// A second gateway whose policy finds the split of a request by its host.
 const WIDE: &str = "apiVersion: gateway.networking.k8s.io/v1

@@ -7,8 +7,8 @@ use serde_json::Value;
 use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::kube_lab::rollout_yaml;
 
-use super::weights::expect;
 use super::{documented, follow, is_change, service};
+use crate::splits::expect;
 
 const RATE: f64 = 200.0;
 

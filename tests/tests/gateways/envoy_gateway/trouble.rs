@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sluicegate_tests::gateways::Gateways;
 
-use super::weights::{expect, give};
 use super::{example, service};
+use crate::splits::{expect, give};
 
 const RATE: f64 = 200.0;
 /// Envoy Gateway anew, and the controller gone and back, as a person would have it.
