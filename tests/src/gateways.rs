@@ -132,8 +132,10 @@ impl Gateways {
                 continue;
             }
             words += &format!("--- end of the log of {namespace}/*/{container} ---\n");
-            words += &lines[lines.len().saturating_sub(15)..].join("\n");
-            words.push('\n');
+            for line in &lines[lines.len().saturating_sub(15)..] {
+                words += &line.chars().take(400).collect::<String>();
+                words.push('\n');
+            }
         }
         words
     }

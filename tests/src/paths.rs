@@ -123,7 +123,8 @@ pub fn istio() -> Result<PathBuf> {
 
 fn release(name: &str) -> Result<PathBuf> {
     let path = repo().join(".tools").join(name);
-    fs::canonicalize(&path).with_context(|| format!("no {}: run 'tools/install.sh {name}' (minutes, once)", path.display()))
+    fs::canonicalize(&path)
+        .with_context(|| format!("no {}: run 'tools/install.sh {name}' (minutes, once)", path.display()))
 }
 
 /// An Envoy of another minor release, such as `1.39`.

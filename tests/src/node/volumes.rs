@@ -29,8 +29,8 @@ impl Source<'_> {
             match kind.as_str() {
                 "projected" => {
                     for part in source["sources"].as_array().into_iter().flatten() {
-                        let parts = part.as_object().into_iter().flatten();
-                        parts.map(|(kind, source)| self.part(kind, source, dir)).collect::<Result<()>>()?;
+                        let mut parts = part.as_object().into_iter().flatten();
+                        parts.try_for_each(|(kind, source)| self.part(kind, source, dir))?;
                     }
                 }
                 "emptyDir" => {}

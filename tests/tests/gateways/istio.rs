@@ -19,7 +19,10 @@ pub(crate) const SUITE: Suite = Suite {
     cases: &[
         ("callers_inside_and_outside_have_weights_of_their_own", callers_inside_and_outside_have_weights_of_their_own),
         ("nobody_chooses_by_the_header", nobody_chooses_by_the_header),
-        ("what_the_sidecar_sends_to_other_services_is_left_alone", what_the_sidecar_sends_to_other_services_is_left_alone),
+        (
+            "what_the_sidecar_sends_to_other_services_is_left_alone",
+            what_the_sidecar_sends_to_other_services_is_left_alone,
+        ),
     ],
 };
 
@@ -73,10 +76,8 @@ fn install_into(gateways: &Gateways) -> Result<()> {
         "helm install istio-ingressgateway {} {place} --set autoscaling.enabled=false",
         chart("gateway")
     ))?;
-    gateways.sh(
-        "helm install sluicegate charts/sluicegate --namespace sluicegate-system --create-namespace --wait
-         kubectl apply -f examples/istio/routes.yaml -f examples/istio/plugin.yaml",
-    )?;
+    gateways.sh("helm install sluicegate charts/sluicegate --namespace sluicegate-system --create-namespace --wait
+         kubectl apply -f examples/istio/routes.yaml -f examples/istio/plugin.yaml")?;
     let caller = "app: caller, sidecar.istio.io/inject: \"true\"";
     gateways.apply(
         &[
@@ -126,8 +127,8 @@ fn callers_inside_and_outside_have_weights_of_their_own(gateways: &Gateways) -> 
     let outside = outside(gateways)?;
     for (from_outside, from_inside) in [(10, 50), (50, 10), (0, 100), (100, 0)] {
         give(gateways, from_outside, from_inside)?;
-        expect(&outside, from_outside, "", 2).context("from outside")?;
-        let ask = || expect(&inside(INSIDE), from_inside, "", 2);
+        expect(&outside, from_outside, "").context("from outside")?;
+        let ask = || expect(&inside(INSIDE), from_inside, "");
         gateways.node.kubelet.within("default", "caller", ask).context("from inside")?;
     }
     Ok(())
@@ -138,8 +139,8 @@ fn nobody_chooses_by_the_header(gateways: &Gateways) -> Result<()> {
     give(gateways, 10, 0)?;
     for value in ["canary", "baseline", "nobody"] {
         let header = format!("x-sluicegate-subset: {value}\r\n");
-        expect(&outside, 10, &header, 2)?;
-        gateways.node.kubelet.within("default", "caller", || expect(&inside(INSIDE), 0, &header, 2))?;
+        expect(&outside, 10, &header)?;
+        gateways.node.kubelet.within("default", "caller", || expect(&inside(INSIDE), 0, &header))?;
     }
     Ok(())
 }

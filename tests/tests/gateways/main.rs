@@ -89,7 +89,7 @@ fn run(suite: &Suite, cases: &[&Case], passed: &mut u32, failed: &mut Vec<String
                 *passed += 1;
             }
             Err(why) => {
-                println!("test {}::{case} ... FAILED ({took:.1} s)\n{why:?}\n{}", suite.name, gateways.words());
+                println!("test {}::{case} ... FAILED ({took:.1} s)\n{why:#}\n{}", suite.name, gateways.words());
                 failed.push(format!("{}::{case}", suite.name));
             }
         }

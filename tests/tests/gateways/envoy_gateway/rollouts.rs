@@ -8,7 +8,7 @@ use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::kube_lab::rollout_yaml;
 
 use super::{documented, follow, is_change, service};
-use crate::splits::expect;
+use crate::splits::expect_beside_load;
 
 const RATE: f64 = 200.0;
 
@@ -50,11 +50,11 @@ pub(super) fn a_rollback_under_load_costs_no_request(gateways: &Gateways) -> Res
     gateways.until("the first step to be held", &path, held("1/2"))?;
     gateways.sh("kubectl sluicegate continue rolled")?;
     gateways.until("the second step to be held", &path, held("2/2"))?;
-    expect(&site, 50, "", 2)?;
+    expect_beside_load(&site, 50)?;
     gateways.sh("kubectl sluicegate rollback rolled")?;
     gateways.until("the way back to be done", &path, |o| o["status"]["phase"] == "RolledBack")?;
     let back = Instant::now();
-    expect(&site, 0, "", 2)?;
+    expect_beside_load(&site, 0)?;
     let seen = load.stop_clean()?;
     let canary = |pod: &str| pod.starts_with("rolled-canary-");
     ensure!(seen.all().iter().any(|one| canary(&one.pod)), "the canary never got a request");
@@ -74,11 +74,11 @@ pub(super) fn a_canary_test_is_made_weighed_again_and_destroyed_under_load(gatew
         let told = format!("app=registry.local/hello:v2 {replicas}/{replicas} {weight}%");
         let on = |o: &Value| o["status"]["phase"] == "On" && o["status"]["canary"] == told.as_str();
         gateways.until(&format!("the test to be on, as {told}"), &path, on)?;
-        expect(&site, weight, "", 2)?;
+        expect_beside_load(&site, weight)?;
     }
     gateways.sh("kubectl delete canarytest tried --timeout=60s")?;
     let gone = Instant::now();
-    expect(&site, 0, "", 2)?;
+    expect_beside_load(&site, 0)?;
     let seen = load.stop_clean()?;
     ensure!(!seen.since(gone).any(|one| one.pod.starts_with("tried-canary-")), "the canary got requests afterwards");
     Ok(())

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sluicegate_tests::gateways::Gateways;
 
 use super::{example, service};
-use crate::splits::{expect, give};
+use crate::splits::{expect_beside_load, give};
 
 const RATE: f64 = 200.0;
 /// Envoy Gateway anew, and the controller gone and back, as a person would have it.
@@ -38,9 +38,9 @@ pub(super) fn a_restart_of_envoy_gateway_costs_no_request(gateways: &Gateways) -
     // Something it has to do, so that what follows is of the new one.
     gateways.sh("kubectl annotate httproute restarted --overwrite touched=\"$(date +%s%N)\"")?;
     await_accepted(gateways, "restarted", "True")?;
-    expect(&site, 10, "", 2)?;
+    expect_beside_load(&site, 10)?;
     give(gateways, "restarted", 50, 1)?;
-    expect(&site, 50, "", 2)?;
+    expect_beside_load(&site, 50)?;
     load.stop_clean().map(drop)
 }
 
@@ -52,16 +52,16 @@ pub(super) fn requests_go_to_main_while_no_module_is_to_be_had_and_a_touch_of_th
     let load = site.load(RATE)?;
     gateways.sh(STOP)?;
     // Proxies keep the weights they have, without any controller.
-    expect(&site, 50, "", 2)?;
+    expect_beside_load(&site, 50)?;
     gateways.sh(RESTART)?;
     let why = await_accepted(gateways, "orphaned", "False")?;
     ensure!(why.to_lowercase().contains("wasm"), "{why}");
-    expect(&site, 0, "", 2).context("without a module main should have all requests")?;
+    expect_beside_load(&site, 0).context("without a module main should have all requests")?;
     gateways.sh(START)?;
     gateways.sh("kubectl annotate httproute orphaned --overwrite touched=\"$(date +%s%N)\"")?;
     await_accepted(gateways, "orphaned", "True")?;
     give(gateways, "orphaned", 20, 1)?;
-    expect(&site, 20, "", 2)?;
+    expect_beside_load(&site, 20)?;
     load.stop_clean().map(drop)
 }
 
@@ -71,18 +71,18 @@ pub(super) fn a_module_of_another_digest_is_not_run_and_the_right_one_is(gateway
     let policy = example("policy.yaml", "pinned")?;
     let url = "url: \"http://sluicegate.sluicegate-system.svc.cluster.local:7070/sluicegate.wasm\"";
     ensure!(policy.contains(url), "the address of the module in policy.yaml has changed");
-    let pinned = |digest: &str| policy.replace(url, &format!("{url}, sha256: {digest}"));
+    let pinned = |digest: &str| policy.replace(url, &format!("{url}, sha256: \"{digest}\""));
     let load = site.load(RATE)?;
     gateways.apply(&pinned(&"0".repeat(64)))?;
     let why = await_accepted(gateways, "pinned", "False")?;
     ensure!(why.contains("0000"), "{why}");
-    expect(&site, 0, "", 2)?;
+    expect_beside_load(&site, 0)?;
     let service = "http://$(kubectl -n sluicegate-system get service sluicegate -o jsonpath='{.spec.clusterIP}'):7070";
     let digest = gateways.sh(&format!("curl --fail --silent \"{service}/sluicegate.wasm.sha256\""))?;
     let digest = digest.split_whitespace().next().context("no digest")?;
     gateways.apply(&pinned(digest))?;
     await_accepted(gateways, "pinned", "True")?;
     give(gateways, "pinned", 20, 1)?;
-    expect(&site, 20, "", 2)?;
+    expect_beside_load(&site, 20)?;
     load.stop_clean().map(drop)
 }
