@@ -1,4 +1,4 @@
-//! Scheduler and kubelet of the node: binds every pod to it, and gives each a thread that lives its life ([`super::pod`]).
+//! Scheduler and kubelet of the node: binds every pod to it, and gives each a thread that lives its life (`pod.rs`).
 //!
 //! In: the pods of the cluster. Out: processes, and the status of pods. [`Kubelet::log`] is `kubectl logs`.
 
