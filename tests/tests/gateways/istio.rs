@@ -78,10 +78,10 @@ fn install_into(gateways: &Gateways) -> Result<()> {
     ))?;
     gateways.sh("helm install sluicegate charts/sluicegate --namespace sluicegate-system --create-namespace --wait
          kubectl apply -f examples/istio/routes.yaml -f examples/istio/plugin.yaml")?;
+    gateways.cluster.kubectl_with(&["apply", "-f", "-"], GATEWAY)?;
     let caller = "app: caller, sidecar.istio.io/inject: \"true\"";
     gateways.apply(
         &[
-            GATEWAY.to_owned(),
             deployment("hello-app", "v1", "app: hello-app, sluicegate.dev/role: main", ""),
             deployment("hello-app-canary", "v2", "app: hello-app, sluicegate.dev/role: canary", ""),
             deployment("other", "v1", "app: other", ""),
