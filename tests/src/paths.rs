@@ -105,6 +105,37 @@ pub fn mesh_crds() -> Result<PathBuf> {
     fs::canonicalize(&path).with_context(|| format!("no CRDs at {}: run 'tools/install.sh mesh-crds'", path.display()))
 }
 
+/// The folder with Envoy Gateway and its chart.
+///
+/// # Errors
+/// When it is not there; the message says how to get it.
+pub fn envoy_gateway() -> Result<PathBuf> {
+    release("envoy-gateway")
+}
+
+/// The folder with istiod, the agent of its proxies, and their charts.
+///
+/// # Errors
+/// When it is not there; the message says how to get it.
+pub fn istio() -> Result<PathBuf> {
+    release("istio")
+}
+
+fn release(name: &str) -> Result<PathBuf> {
+    let path = repo().join(".tools").join(name);
+    fs::canonicalize(&path)
+        .with_context(|| format!("no {}: run 'tools/install.sh {name}' (minutes, once)", path.display()))
+}
+
+/// An Envoy of another minor release, such as `1.39`.
+///
+/// # Errors
+/// When it is not installed; the message says how to.
+pub fn envoy_of(minor: &str) -> Result<PathBuf> {
+    let path = repo().join(format!(".tools/envoy-{minor}"));
+    fs::canonicalize(&path).with_context(|| format!("no {}: run 'tools/install.sh envoy-{minor}'", path.display()))
+}
+
 /// The controller binary: `$SLUICEGATE_BIN`, or the one cargo built beside this program.
 ///
 /// # Errors

@@ -53,6 +53,14 @@ impl Steady {
         Self::run(Load::new(to, CONNECTIONS, "")?, rate)
     }
 
+    /// The same, of a host that is asked for by this name.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_to_host(to: SocketAddr, host: &str, rate: f64) -> Result<Self> {
+        Self::run(Load::to_host(to, CONNECTIONS, host, "")?, rate)
+    }
+
     /// The same; `write` makes each request.
     ///
     /// # Errors

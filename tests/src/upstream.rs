@@ -60,6 +60,19 @@ impl Upstreams {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(names: &[&str], habits: Habits) -> Result<Self> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::begin(&names.iter().map(|name| (*name, any)).collect::<Vec<_>>(), habits)
+    }
+
+    /// Starts one pod at this address.
+    ///
+    /// # Errors
+    /// When it is taken.
+    pub fn start_at(name: &str, at: SocketAddr, habits: Habits) -> Result<Self> {
+        Self::begin(&[(name, at)], habits)
+    }
+
+    fn begin(names: &[(&str, SocketAddr)], habits: Habits) -> Result<Self> {
         let received = Arc::new(Mutex::new(vec![Received::default(); names.len()]));
         let open = Arc::default();
         let (mut server, waker, addresses) =
@@ -71,7 +84,7 @@ impl Upstreams {
             server.run();
         })?;
         let id = told.recv().context("the thread of the upstreams died")?;
-        let pods = names.iter().map(ToString::to_string).zip(addresses).collect();
+        let pods = names.iter().map(|(name, _)| (*name).to_owned()).zip(addresses).collect();
         Ok(Self { pods, received, open, waker, thread: Some(thread), cpu: thread_clock(id) })
     }
 

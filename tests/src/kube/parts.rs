@@ -50,6 +50,10 @@ impl Plan {
         Ok(plan)
     }
 
+    pub(super) const fn port(&self) -> u16 {
+        self.server
+    }
+
     pub(super) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.server)
     }
@@ -121,6 +125,8 @@ impl Plan {
         vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd),
             "--bind-address=127.0.0.1".into(),
+            // Else it looks for a default route, which a machine, or a namespace, need not have.
+            "--advertise-address=127.0.0.1".into(),
             format!("--secure-port={}", self.server),
             format!("--cert-dir={}", self.file("certs")),
             "--service-account-issuer=https://kubernetes.default.svc".into(),

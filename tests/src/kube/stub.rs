@@ -55,9 +55,8 @@ impl Stub {
         api.post("/api/v1/nodes", &json!({ "metadata": { "name": NODE } }))?;
         let ready = json!({ "type": "Ready", "status": "True", "reason": "Stub", "lastHeartbeatTime": ONCE });
         api.patch(&format!("/api/v1/nodes/{NODE}/status"), &json!({ "status": { "conditions": [ready] } }))?;
-        let (stopped, addresses) = (AtomicBool::new(false), AtomicU32::new(1));
-        let shared = Arc::new(Shared { api, stopped, addresses, ill: Mutex::new(Vec::new()) });
-        let worker = Arc::clone(&shared);
+        let stub = Self::idle(api);
+        let worker = Arc::clone(&stub.shared);
         thread::Builder::new().name("kubelet".into()).spawn(move || {
             while !worker.stopped.load(Ordering::Relaxed) {
                 // The API may be stopped by a test: try again, after a moment.
@@ -66,7 +65,13 @@ impl Stub {
                 }
             }
         })?;
-        Ok(Self { shared })
+        Ok(stub)
+    }
+
+    /// One that looks after no pod.
+    pub(super) fn idle(api: Api) -> Self {
+        let (stopped, addresses) = (AtomicBool::new(false), AtomicU32::new(1));
+        Self { shared: Arc::new(Shared { api, stopped, addresses, ill: Mutex::new(Vec::new()) }) }
     }
 
     /// From now on the pods with exactly this image are like this, those that run already as well.

@@ -39,7 +39,7 @@ struct Pod {
 
 impl Server {
     pub(super) fn bind(
-        names: &[&str],
+        names: &[(&str, SocketAddr)],
         habits: Habits,
         received: Arc<Mutex<Vec<Received>>>,
         open: Arc<AtomicUsize>,
@@ -48,8 +48,8 @@ impl Server {
         let waker = Waker::new(poll.registry(), WAKE)?;
         let mut pods = Vec::new();
         let mut addresses = Vec::new();
-        for (index, name) in names.iter().enumerate() {
-            let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        for (index, (name, at)) in names.iter().enumerate() {
+            let mut listener = TcpListener::bind(*at)?;
             poll.registry().register(&mut listener, Token(index), Interest::READABLE)?;
             addresses.push(listener.local_addr()?);
             pods.push(Pod { name: (*name).to_owned(), listener });

@@ -1,4 +1,5 @@
-//! A pod as a process: `pod --name NAME --file FILE [--errors 5%] [--slow 10% --delay 150ms] [--deaf] [--owner PID]`.
+//! A pod as a process: `pod --name NAME --file FILE [--errors 5%] [--slow 10% --delay 150ms] [--deaf] [--owner PID]`;
+//! or in a container `pod --listen ADDRESS [--errors 5%] …`: there it is called as `$HOSTNAME`, and runs until it is ended.
 //!
 //! It writes its address into the file, which must be there already. When the file is gone it drains: it goes on answering
 //! until nobody is connected any more, and ends. `--deaf`: never listens. It also ends when the process PID has.
@@ -6,6 +7,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -29,6 +31,7 @@ struct Options {
     habits: Habits,
     deaf: bool,
     owner: Option<Pid>,
+    listen: Option<SocketAddr>,
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
 
 fn options() -> Result<Options> {
     let (mut name, mut file, mut deaf, mut owner) = (String::new(), PathBuf::new(), false, None);
+    let mut listen = None;
     let mut habits = Habits::default();
     let mut args = std::env::args().skip(1);
     while let Some(option) = args.next() {
@@ -54,11 +58,15 @@ fn options() -> Result<Options> {
             "--slow" => habits.slow = share(&value()?)?,
             "--delay" => habits.delay = millis(&value()?)?,
             "--deaf" => deaf = true,
+            "--listen" => listen = Some(value()?.parse().context("--listen wants an address and a port")?),
             "--owner" => owner = Some(Pid::from_raw(value()?.parse().context("--owner wants a process id")?)),
             other => bail!("there is no option {other}"),
         }
     }
-    Ok(Options { name, file, habits, deaf, owner })
+    if name.is_empty() {
+        name = std::env::var("HOSTNAME").unwrap_or_default();
+    }
+    Ok(Options { name, file, habits, deaf, owner, listen })
 }
 
 fn share(text: &str) -> Result<f64> {
@@ -72,6 +80,12 @@ fn millis(text: &str) -> Result<Duration> {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if let Some(at) = options.listen {
+        let _pod = Upstreams::start_at(&options.name, at, options.habits)?;
+        loop {
+            thread::park();
+        }
+    }
     let pods = match options.deaf {
         true => None,
         false => Some(Upstreams::start_with(&[&options.name], options.habits)?),

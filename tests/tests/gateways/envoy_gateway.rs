@@ -1,0 +1,118 @@
+//! Envoy Gateway, installed by its own chart, and Sluicegate on it as docs/KUBERNETES.md tells.
+
+mod policies;
+mod rollouts;
+mod trouble;
+mod weights;
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use sluicegate_tests::gateways::document::{self, Step};
+use sluicegate_tests::gateways::{Gateways, Site};
+use sluicegate_tests::paths;
+
+use crate::{Suite, splits};
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "envoy_gateway",
+    install,
+    cases: cases![
+        weights::requests_follow_the_weights_once_they_are_acked,
+        weights::a_client_chooses_nothing_on_any_rule,
+        rollouts::the_document_leads_from_nothing_to_a_promoted_version,
+        rollouts::a_rollback_under_load_costs_no_request,
+        rollouts::a_canary_test_is_made_weighed_again_and_destroyed_under_load,
+        trouble::a_restart_of_envoy_gateway_costs_no_request,
+        trouble::requests_go_to_main_while_no_module_is_to_be_had_and_a_touch_of_the_route_heals_it,
+        trouble::a_module_of_another_digest_is_not_run_and_the_right_one_is,
+        policies::one_policy_serves_a_whole_gateway_and_that_of_a_route_comes_before_it,
+        policies::two_hundred_other_routes_change_nothing,
+        policies::ext_proc_does_the_same_in_place_of_the_filter,
+    ],
+};
+
+const SECTION: &str = "A first rollout";
+
+/// Envoy Gateway as its documentation says, Sluicegate and the service `hello-app` as ours does, up to the change of the version.
+fn install() -> Result<Gateways> {
+    let gateways = Gateways::start()?;
+    let chart = paths::envoy_gateway()?.join("chart");
+    let helm = "--namespace envoy-gateway-system --create-namespace --wait --timeout 3m";
+    gateways.sh(&format!("helm install eg {} {helm}", chart.display())).with_context(|| gateways.words())?;
+    let steps = documented()?;
+    for step in steps.iter().take_while(|step| !is_change(step)) {
+        follow(&gateways, step).with_context(|| gateways.words())?;
+    }
+    Ok(gateways)
+}
+
+fn is_change(step: &Step) -> bool {
+    matches!(step, Step::Type(lines) if lines.contains("kubectl patch canarydeploy"))
+}
+
+/// What the document says, with a shorter hold.
+fn documented() -> Result<Vec<Step>> {
+    let markdown = fs::read_to_string(paths::repo().join("docs/KUBERNETES.md"))?;
+    ensure!(markdown.contains("hold: 2m"), "the hold of the documented rollout is another one");
+    document::steps(&markdown.replace("hold: 2m", "hold: 2s"), SECTION)
+}
+
+fn follow(gateways: &Gateways, step: &Step) -> Result<()> {
+    match step {
+        Step::Type(lines) => gateways.sh(lines).map(drop),
+        Step::Apply(yaml) => gateways.apply(yaml).map(drop),
+    }
+}
+
+/// The Deployment of the document under another name, with so many pods.
+fn deployment(name: &str, replicas: u32) -> Result<String> {
+    let documented = documented()?;
+    let found = documented.into_iter().find_map(|step| match step {
+        Step::Apply(yaml) if yaml.contains("kind: Deployment") => Some(yaml),
+        _ => None,
+    });
+    let yaml = found.context("the document has no Deployment")?;
+    ensure!(yaml.contains("replicas: 4"), "the Deployment of the document has changed");
+    Ok(yaml.replace("hello-app", name).replace("replicas: 4", &format!("replicas: {replicas}")))
+}
+
+/// The same as a canary of version 2 that no rollout leads.
+fn canary(name: &str) -> Result<String> {
+    let named = |name: &str| format!("metadata: {{ name: {name} }}");
+    let yaml = deployment(name, 2)?.replace(&named(name), &named(&format!("{name}-canary")));
+    Ok(yaml.replace("dev/role: main", "dev/role: canary").replace("hello:v1", "hello:v2"))
+}
+
+/// A file of examples/envoy-gateway for another service than `hello-app`.
+fn example(file: &str, name: &str) -> Result<String> {
+    let path = paths::repo().join("examples/envoy-gateway").join(file);
+    Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.replace("hello-app", name))
+}
+
+/// The routes of a service, for the host `NAME.example.com`.
+fn routes(gateways: &Gateways, name: &str, gateway: &str) -> Result<String> {
+    gateways.sh(&format!(
+        "sluicegate routes --for envoy-gateway {name} --gateway {gateway} --host {name}.example.com --target-port 8080"
+    ))
+}
+
+/// Where a service is reached, once it is.
+fn site(gateways: &Gateways, name: &str, gateway: &str) -> Result<Site> {
+    let site = Site { at: gateways.gateway(gateway, 80)?, host: format!("{name}.example.com") };
+    site.await_answers()?;
+    Ok(site)
+}
+
+/// A service beside `hello-app` by the same manifests: main, and when wanted a canary; all requests go to main.
+fn service(gateways: &Gateways, name: &str, with_canary: bool) -> Result<Site> {
+    let mut all = vec![deployment(name, 2)?, routes(gateways, name, "public")?, example("policy.yaml", name)?];
+    all.push(splits::split(name, [("canary", 0), ("main", 100), ("baseline", 0)]));
+    if with_canary {
+        all.push(canary(name)?);
+    }
+    gateways.apply(&all.join("---\n"))?;
+    let site = site(gateways, name, "public")?;
+    splits::await_ack(gateways, name, 1)?;
+    Ok(site)
+}
