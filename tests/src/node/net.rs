@@ -34,8 +34,8 @@ const INSIDE: &str = "SLUICEGATE_NODE";
 /// # Errors
 /// When this machine does not let this user have namespaces; with what to do.
 pub fn enter() -> Result<Option<ExitStatus>> {
+    set_pdeathsig(Signal::SIGKILL)?;
     if std::env::var_os(INSIDE).is_some() {
-        set_pdeathsig(Signal::SIGKILL)?;
         return inside().map(|()| None);
     }
     let own = fs::metadata("/proc/self")?;
