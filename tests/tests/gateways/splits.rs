@@ -2,7 +2,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use sluicegate_tests::gateways::{Gateways, Site, by_workload};
+use sluicegate_tests::gateways::{Gateways, PATIENCE, Site, by_workload};
+use sluicegate_tests::poll;
 
 /// A split with these weights, and main by default.
 pub(crate) fn split<const N: usize>(name: &str, weights: [(&str, u32); N]) -> String {
@@ -41,6 +42,12 @@ pub(crate) fn expect(site: &Site, canary: u32, header_lines: &str) -> Result<()>
 /// The same while other requests are sent, which are a part of what is even.
 pub(crate) fn expect_beside_load(site: &Site, canary: u32) -> Result<()> {
     within(site, canary, "", 60)
+}
+
+/// Waits until it is so: Envoy Gateway says of a policy what it made of it, and not when Envoy has it.
+pub(crate) fn await_beside_load(site: &Site, canary: u32) -> Result<()> {
+    let what = format!("{canary} % of {} to go to the canary", site.host);
+    poll::until(&what, PATIENCE, || expect_beside_load(site, canary).map_err(|why| format!("{why:#}")))
 }
 
 fn within(site: &Site, canary: u32, header_lines: &str, slack: u64) -> Result<()> {

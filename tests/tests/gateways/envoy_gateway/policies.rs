@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use sluicegate_tests::gateways::{Gateways, by_workload};
 
 use super::{canary, deployment, example, routes, service, site};
-use crate::splits::{await_ack, expect, expect_beside_load, give, split};
+use crate::splits::{await_ack, await_beside_load, expect, expect_beside_load, give, split};
 
 /// A second gateway whose policy finds the split of a request by its host.
 const WIDE: &str = "apiVersion: gateway.networking.k8s.io/v1
@@ -42,6 +42,7 @@ pub(super) fn one_policy_serves_a_whole_gateway_and_that_of_a_route_comes_before
     // Its own policy takes the place of the gateway's.
     gateways.apply(&example("policy.yaml", "plain")?)?;
     await_ack(gateways, "plain", 1)?;
+    await_beside_load(&plain, 30)?;
     expect(&plain, 30, "")?;
     expect(&site(gateways, "left", "wide")?, 10, "")
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sluicegate_tests::gateways::Gateways;
 
 use super::{example, service};
-use crate::splits::{expect_beside_load, give};
+use crate::splits::{await_beside_load, expect_beside_load, give};
 
 const RATE: f64 = 200.0;
 /// Envoy Gateway anew, and the controller gone and back, as a person would have it.
@@ -38,7 +38,7 @@ pub(super) fn a_restart_of_envoy_gateway_costs_no_request(gateways: &Gateways) -
     // Something it has to do, so that what follows is of the new one.
     gateways.sh("kubectl annotate httproute restarted --overwrite touched=\"$(date +%s%N)\"")?;
     await_accepted(gateways, "restarted", "True")?;
-    expect_beside_load(&site, 10)?;
+    await_beside_load(&site, 10)?;
     give(gateways, "restarted", 50, 1)?;
     expect_beside_load(&site, 50)?;
     load.stop_clean().map(drop)
@@ -56,12 +56,12 @@ pub(super) fn requests_go_to_main_while_no_module_is_to_be_had_and_a_touch_of_th
     gateways.sh(RESTART)?;
     let why = await_accepted(gateways, "orphaned", "False")?;
     ensure!(why.to_lowercase().contains("wasm"), "{why}");
-    expect_beside_load(&site, 0).context("without a module main should have all requests")?;
+    await_beside_load(&site, 0).context("without a module main should have all requests")?;
     gateways.sh(START)?;
     gateways.sh("kubectl annotate httproute orphaned --overwrite touched=\"$(date +%s%N)\"")?;
     await_accepted(gateways, "orphaned", "True")?;
     give(gateways, "orphaned", 20, 1)?;
-    expect_beside_load(&site, 20)?;
+    await_beside_load(&site, 20)?;
     load.stop_clean().map(drop)
 }
 
@@ -76,13 +76,13 @@ pub(super) fn a_module_of_another_digest_is_not_run_and_the_right_one_is(gateway
     gateways.apply(&pinned(&"0".repeat(64)))?;
     let why = await_accepted(gateways, "pinned", "False")?;
     ensure!(why.contains("0000"), "{why}");
-    expect_beside_load(&site, 0)?;
+    await_beside_load(&site, 0)?;
     let service = "http://$(kubectl -n sluicegate-system get service sluicegate -o jsonpath='{.spec.clusterIP}'):7070";
     let digest = gateways.sh(&format!("curl --fail --silent \"{service}/sluicegate.wasm.sha256\""))?;
     let digest = digest.split_whitespace().next().context("no digest")?;
     gateways.apply(&pinned(digest))?;
     await_accepted(gateways, "pinned", "True")?;
     give(gateways, "pinned", 20, 1)?;
-    expect_beside_load(&site, 20)?;
+    await_beside_load(&site, 20)?;
     load.stop_clean().map(drop)
 }
