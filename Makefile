@@ -55,10 +55,13 @@ generated: ## committed files that a program makes are what it makes today; path
 	@tools/check-paths.sh
 	@tools/check-image.sh
 
+# Most of them wait for something for most of their time.
+E2E_THREADS ?= $(shell cores=$$(nproc); echo $$(( cores < 4 ? 2 * cores : cores )))
+
 e2e: wasm dist/sluicegate-faults.wasm ## the tests on a real Envoy with the real controller
 	@$(TOOLS) envoy prometheus kubernetes helm lua mesh-crds browser
 	$(BUILD)
-	$(CARGO) test --workspace --test e2e
+	$(CARGO) test --workspace --test e2e -- --test-threads=$(E2E_THREADS)
 
 # Tests of what Envoy does with the filter and with ext-proc.
 ENVOYS := 1.36 1.37 1.38 1.39
