@@ -15,7 +15,7 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
 .DEFAULT_GOAL := help
-.PHONY: help tools wasm build test test-envoy-versions test-gateways check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-judge bench-kube soak fmt clean
+.PHONY: help tools wasm build test test-envoy-versions test-gateways check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-gateways bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -120,6 +120,14 @@ bench-fanout: ## what thousands of proxies cost one controller: changes, memory,
 	@# As it is shipped. Takes minutes the first time.
 	@$(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate --bin bench_fanout
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/release/sluicegate}" target/release/bench_fanout $(BENCH)
+
+bench-gateways: wasm ## how soon a weight change reaches requests on the real gateways, ours beside their own weights
+	@$(TOOLS) envoy envoy-1.39 kubernetes helm mesh-crds envoy-gateway istio
+	@# As it is shipped. Takes minutes the first time.
+	@$(CARGO) build --quiet --release -p sluicegate --bin sluicegate
+	@$(BUILD)
+	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-$(CURDIR)/target/release/sluicegate}" \
+	  $(CARGO) test --quiet --workspace --test gateways -- --side-by-side $(BENCH)
 
 bench-kube: wasm ## what the controller asks of an API server, and its memory, by the size of the cluster
 	@$(TOOLS) envoy kubernetes

@@ -1,8 +1,8 @@
 //! A steady load beside a test: a thread that sends at a fixed rate and keeps every answer, in the order sent.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -19,8 +19,9 @@ const CONNECTIONS: usize = 16;
 #[derive(Debug)]
 pub struct Steady {
     stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    thread: Option<thread::JoinHandle<Result<Seen>>>,
+    /// As they came.
+    answers: Arc<Mutex<Vec<Seeing>>>,
+    thread: Option<thread::JoinHandle<Result<Tally>>>,
 }
 
 /// What came back.
@@ -71,22 +72,18 @@ impl Steady {
 
     fn run(mut load: Load, rate: f64) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let answered = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&answered);
+        let answers = Arc::new(Mutex::new(Vec::new()));
         let limits = Limits::count(u64::MAX).rate(rate).until(&stop);
+        let seen = Arc::clone(&answers);
         let thread = thread::spawn(move || {
-            let mut answers = Vec::new();
-            let tally = load.run_with(&limits, |answer| {
+            load.run_with(&limits, |answer| {
                 let pod = http1::header(answer.head, "x-pod").unwrap_or_default();
                 let pod = String::from_utf8_lossy(pod).into_owned();
                 let answered = answer.sent + answer.latency;
-                answers.push(Seeing { sent: answer.sent, answered, status: answer.status, pod });
-                count.fetch_add(1, Ordering::Relaxed);
-            })?;
-            answers.sort_by_key(|seeing| seeing.sent);
-            Ok(Seen { tally, answers })
+                lock(&seen).push(Seeing { sent: answer.sent, answered, status: answer.status, pod });
+            })
         });
-        Ok(Self { stop, answered, thread: Some(thread) })
+        Ok(Self { stop, answers, thread: Some(thread) })
     }
 
     /// Waits for so many more answers; returns when it began to wait, and when they were there.
@@ -95,12 +92,19 @@ impl Steady {
     /// When they do not come.
     pub fn await_answers(&self, more: usize) -> Result<(Instant, Instant)> {
         let began = Instant::now();
-        let until = self.answered.load(Ordering::Relaxed) + more;
+        let until = lock(&self.answers).len() + more;
         poll::until(&format!("{more} answers"), poll::LONG, || {
-            let now = self.answered.load(Ordering::Relaxed);
+            let now = lock(&self.answers).len();
             if now >= until { Ok(()) } else { Err(format!("{} to go", until - now)) }
         })?;
         Ok((began, Instant::now()))
+    }
+
+    /// The answers that came last, at most so many, as they came.
+    #[must_use]
+    pub fn last(&self, count: usize) -> Vec<Seeing> {
+        let answers = lock(&self.answers);
+        answers[answers.len().saturating_sub(count)..].to_vec()
     }
 
     /// Ends it.
@@ -110,7 +114,10 @@ impl Steady {
     pub fn stop(mut self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let Some(thread) = self.thread.take() else { return Err(anyhow!("stopped before")) };
-        thread.join().map_err(|_| anyhow!("the load generator panicked"))?
+        let tally = thread.join().map_err(|_| anyhow!("the load generator panicked"))??;
+        let mut answers = std::mem::take(&mut *lock(&self.answers));
+        answers.sort_by_key(|seeing| seeing.sent);
+        Ok(Seen { tally, answers })
     }
 
     /// Ends it, and fails unless every request was answered with 200.
@@ -158,4 +165,8 @@ impl Seen {
             None => Ok(()),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

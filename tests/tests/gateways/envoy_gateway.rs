@@ -2,10 +2,12 @@
 
 mod policies;
 mod rollouts;
+mod side_by_side;
 mod trouble;
 mod weights;
 
 use std::fs;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
 use sluicegate_tests::gateways::document::{self, Step};
@@ -30,6 +32,7 @@ pub(crate) const SUITE: Suite = Suite {
         policies::two_hundred_other_routes_change_nothing,
         policies::ext_proc_does_the_same_in_place_of_the_filter,
     ],
+    measure: side_by_side::measure,
 };
 
 const SECTION: &str = "A first rollout";
@@ -95,6 +98,18 @@ fn routes(gateways: &Gateways, name: &str, gateway: &str) -> Result<String> {
     gateways.sh(&format!(
         "sluicegate routes --for envoy-gateway {name} --gateway {gateway} --host {name}.example.com --target-port 8080"
     ))
+}
+
+/// Routes for the hosts `other-N.example.com` to main of a service; they have the label `other`.
+fn others(numbers: Range<u32>, service: &str) -> String {
+    let one = |number| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+             metadata: {{ name: other-{number}, labels: {{ other: \"\" }} }}\nspec:\n  parentRefs: [{{ name: public }}]\n  \
+             hostnames: [other-{number}.example.com]\n  rules: [{{ backendRefs: [{{ name: {service}-main, port: 80 }}] }}]\n"
+        )
+    };
+    numbers.map(one).collect::<Vec<_>>().join("---\n")
 }
 
 /// Where a service is reached, once it is.

@@ -4,6 +4,8 @@
 //! The Envoy is the plain one, without what Istio compiles in; so its own telemetry and ALPN filters are switched off. There is no
 //! iptables either: the sidecar's listeners are called at their ports.
 
+mod side_by_side;
+
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,6 +26,7 @@ pub(crate) const SUITE: Suite = Suite {
             what_the_sidecar_sends_to_other_services_is_left_alone,
         ),
     ],
+    measure: side_by_side::measure,
 };
 
 /// The gateway and the sidecar.

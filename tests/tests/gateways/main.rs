@@ -2,7 +2,8 @@
 //! in a cluster whose pods are processes (`make test-gateways`).
 //!
 //! It runs in namespaces of its own, into which only a process with one thread can go, so it has no test harness of Rust's. Arguments:
-//! parts of names; only tests whose name has one of them are run. The tests of a gateway share it, and run one after the other.
+//! parts of names; only tests whose name has one of them are run. The tests of a gateway share it, and run one after the other. With
+//! `--side-by-side` no tests are run, but what is measured on each gateway (`make bench-gateways`).
 #![allow(clippy::disallowed_methods, reason = "tests measure real time")]
 
 /// The names of functions beside them.
@@ -12,12 +13,14 @@ macro_rules! cases {
 
 mod envoy_gateway;
 mod istio;
+mod side_by_side;
 mod splits;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::Result;
+use side_by_side::Table;
 use sluicegate_tests::gateways::Gateways;
 use sluicegate_tests::node::net;
 
@@ -29,6 +32,7 @@ struct Suite {
     name: &'static str,
     install: fn() -> Result<Gateways>,
     cases: &'static [Case],
+    measure: fn(&Gateways, &mut Table) -> Result<()>,
 }
 
 /// Set for the process that runs one suite: each has a node for itself, of which nothing is left when the next one begins.
@@ -71,6 +75,9 @@ fn inside(suite: &Suite, cases: &[&Case]) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     }
+    if std::env::args().any(|arg| arg == "--side-by-side") {
+        return measure(suite);
+    }
     let failed = run(suite, cases);
     let word = if failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {} passed; {failed} failed; 0 ignored", cases.len() - failed);
@@ -102,4 +109,18 @@ fn run(suite: &Suite, cases: &[&Case]) -> usize {
         }
     }
     failed
+}
+
+fn measure(suite: &Suite) -> ExitCode {
+    eprintln!("{} is being installed", suite.name);
+    let mut table = Table::new(side_by_side::rounds());
+    let outcome = (suite.install)().and_then(|gateways| (suite.measure)(&gateways, &mut table));
+    table.print();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{}: {why:#}", suite.name);
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,11 +1,9 @@
 //! Where the filter is put: on a whole gateway, on a route, on both; among many routes; and ext-proc in place of it.
 
-use std::fmt::Write as _;
-
 use anyhow::{Result, ensure};
 use sluicegate_tests::gateways::{Gateways, by_workload};
 
-use super::{canary, deployment, example, routes, service, site};
+use super::{canary, deployment, example, others, routes, service, site};
 use crate::splits::{await_ack, await_beside_load, expect, expect_beside_load, give, split};
 
 /// A second gateway whose policy finds the split of a request by its host.
@@ -49,17 +47,8 @@ pub(super) fn one_policy_serves_a_whole_gateway_and_that_of_a_route_comes_before
 
 pub(super) fn two_hundred_other_routes_change_nothing(gateways: &Gateways) -> Result<()> {
     let site = service(gateways, "crowded", true)?;
-    let mut others = String::new();
-    for number in 0..200 {
-        writeln!(
-            others,
-            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: other-{number}, labels: {{ other: \"\" }} }}\n\
-             spec:\n  parentRefs: [{{ name: public }}]\n  hostnames: [other-{number}.example.com]\n  \
-             rules: [{{ backendRefs: [{{ name: crowded-main, port: 80 }}] }}]"
-        )?;
-    }
     let load = site.load(100.0)?;
-    gateways.apply(&others)?;
+    gateways.apply(&others(0..200, "crowded"))?;
     super::site(gateways, "other-199", "public")?;
     for canary in [10, 50, 0] {
         give(gateways, "crowded", canary, 1)?;

@@ -1,0 +1,97 @@
+//! What a change of weights takes, by our split and by the objects of the gateways themselves, side by side: from the moment the API
+//! server has taken it until the last answer by old weights (`make bench-gateways`).
+//!
+//! In: ways to give weights to the same pods. Out: for each a row of a table, and what became of the goals.
+
+mod change;
+mod table;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use sluicegate_tests::client::Client;
+use sluicegate_tests::gateways::{Gateways, Site};
+use std::net::SocketAddr;
+
+pub(crate) use table::{OURS, Table};
+
+use change::block;
+
+/// Between canary 0 and 100, and in steps; the last change of each leads back to 0.
+const FLIPS: [u32; 6] = [100, 0, 100, 0, 100, 0];
+const STEPS: [u32; 12] = [10, 50, 100, 0, 10, 50, 100, 0, 10, 50, 100, 0];
+/// How often the changes of both kinds are made, with all ways in another order each time.
+const ROUNDS: usize = 4;
+
+/// A way to give weights.
+pub(crate) struct Way {
+    pub(crate) name: &'static str,
+    /// Where requests are sent that these weights decide about.
+    pub(crate) site: Site,
+    /// The object that has the weights, by the path of its API.
+    pub(crate) object: String,
+    /// What of it changes when the canary shall get so many of a hundred.
+    pub(crate) patch: fn(u32) -> Value,
+    /// Who knows whether proxies run them.
+    pub(crate) acks: Option<Acks>,
+}
+
+/// The leading controller, asked by the port that its command line uses.
+pub(crate) struct Acks {
+    admin: Client,
+    split: String,
+}
+
+impl Acks {
+    pub(crate) fn of(gateways: &Gateways, split: &str) -> Result<Self> {
+        let leases = gateways.get("/apis/coordination.k8s.io/v1/namespaces/sluicegate-system/leases")?;
+        let leader = leases["items"][0]["spec"]["holderIdentity"].as_str().context("nobody leads")?;
+        let pod = leader.rsplit_once('_').map_or(leader, |(pod, _port)| pod);
+        let connect = || Client::connect(SocketAddr::from(([127, 0, 0, 1], 7071)));
+        let admin = gateways.node.kubelet.within("sluicegate-system", pod, connect)?.named("localhost");
+        Ok(Self { admin, split: format!("/v1/splits/{split}") })
+    }
+
+    fn ask(&mut self, query: &str) -> Result<Value> {
+        let answer = self.admin.request("GET", &format!("{}{query}", self.split), &[], b"")?;
+        anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        answer.json()
+    }
+
+    fn generation(&mut self) -> Result<u64> {
+        self.ask("")?["generation"].as_u64().context("no generation")
+    }
+
+    /// Waits until all live proxies have acked this generation.
+    fn wait(&mut self, generation: u64) -> Result<()> {
+        let split = self.ask(&format!("?wait=acked&generation={generation}&timeout=9"))?;
+        anyhow::ensure!(split["acked"] == split["live"] && split["generation"] == generation, "not acked: {split}");
+        Ok(())
+    }
+}
+
+/// Measures the ways, all of whose canaries get nothing now.
+pub(crate) fn measure(gateways: &Gateways, table: &mut Table, setting: &'static str, ways: &mut [Way]) -> Result<()> {
+    for round in 1..=table.rounds {
+        fastrand::shuffle(ways);
+        for way in &mut *ways {
+            eprintln!("{setting}, {}: round {round} of {}", way.name, table.rounds);
+            for (kind, weights) in [("flips", &FLIPS[..]), ("steps", &STEPS[..])] {
+                let (changes, seen) = block(gateways, way, weights).with_context(|| way.name.to_owned())?;
+                table.row(setting, way.name, kind).add(&changes, &seen);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many rounds the command line asks for.
+pub(crate) fn rounds() -> usize {
+    let asked = std::env::args().find_map(|word| word.strip_prefix("--rounds=")?.parse().ok());
+    asked.unwrap_or(ROUNDS)
+}
+
+/// The weights of a split.
+pub(crate) fn subsets(canary: u32) -> Value {
+    let subset = |name: &str, weight: u32| json!({ "name": name, "weight": weight });
+    json!({ "spec": { "subsets": [subset("canary", canary), subset("main", 100 - canary), subset("baseline", 0)] } })
+}

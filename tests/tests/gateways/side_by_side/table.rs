@@ -1,0 +1,190 @@
+//! What was measured, as Markdown.
+
+use std::time::{Duration, Instant};
+
+use sluicegate_tests::load::Latencies;
+use sluicegate_tests::steady::{Seeing, Seen};
+
+use super::change::{Change, by_canary};
+
+/// The name of our way.
+pub(crate) const OURS: &str = "**TrafficSplit**";
+
+/// The rows so far, in the order in which they were begun.
+pub(crate) struct Table {
+    pub(super) rounds: usize,
+    rows: Vec<Row>,
+}
+
+/// What came of one kind of changes by one way in one setting.
+pub(super) struct Row {
+    setting: &'static str,
+    way: &'static str,
+    kind: &'static str,
+    changes: usize,
+    /// How long the API server took for it.
+    write: Latencies,
+    /// These three from the moment the API server had taken it.
+    first_new: Latencies,
+    last_old: Latencies,
+    acked: Latencies,
+    /// Answers by old weights that came after all proxies had acked the change: to requests that were sent after, and before that.
+    late: usize,
+    overtaken: usize,
+    requests: u64,
+    failures: u64,
+    /// Changes during which a request failed.
+    hit: usize,
+}
+
+impl Table {
+    pub(crate) const fn new(rounds: usize) -> Self {
+        Self { rounds, rows: Vec::new() }
+    }
+
+    pub(super) fn row(&mut self, setting: &'static str, way: &'static str, kind: &'static str) -> &mut Row {
+        let same = |row: &Row| (row.setting, row.way, row.kind) == (setting, way, kind);
+        let at = self.rows.iter().position(same).unwrap_or_else(|| {
+            self.rows.push(Row::new(setting, way, kind));
+            self.rows.len() - 1
+        });
+        &mut self.rows[at]
+    }
+
+    /// The table, and the goals.
+    pub(crate) fn print(&mut self) {
+        println!(
+            "| setting | weights of | changes | taken by the API after | first new answer | last old answer | acked | old \
+             answers to requests sent after the ack (before it) | requests | not 200 | changes with such |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|"
+        );
+        let mut settings: Vec<&str> = self.rows.iter().map(|row| row.setting).collect();
+        settings.dedup();
+        let place = |row: &Row| settings.iter().position(|setting| *setting == row.setting);
+        self.rows.sort_by_key(|row| (place(row), row.way == OURS, row.way, row.kind));
+        for row in &self.rows {
+            let (acked, late) = match row.way {
+                OURS => (row.acked.told(), format!("{} ({})", row.late, row.overtaken)),
+                _ => (String::new(), String::new()),
+            };
+            println!(
+                "| {} | {} | {} {} | {} | {} | {} | {acked} | {late} | {} | {} | {} |",
+                row.setting,
+                row.way,
+                row.changes,
+                row.kind,
+                row.write.told(),
+                row.first_new.told(),
+                row.last_old.told(),
+                row.requests,
+                row.failures,
+                row.hit,
+            );
+        }
+        println!("\nMilliseconds: median / 95 % / largest.\n");
+        self.goals();
+    }
+
+    fn goals(&self) {
+        println!("| goal for ours | setting | measured | |\n|---|---|---|---|");
+        let ours = |kind: &'static str| self.rows.iter().filter(move |row| row.way == OURS && row.kind == kind);
+        let say = |goal: &str, setting: &str, measured: String, met: bool| {
+            println!("| {goal} | {setting} | {measured} | {} |", if met { "met" } else { "**missed**" });
+        };
+        for row in ours("flips").chain(ours("steps")) {
+            let setting = format!("{}, {}", row.setting, row.kind);
+            let [median, most] = [0.5, 0.95].map(|q| ms(row.last_old.quantile(q)));
+            say("last old answer: median ≤ 15 ms", &setting, format!("{median:.1}"), median <= 15.0);
+            say("last old answer: 95 % ≤ 40 ms", &setting, format!("{most:.1}"), most <= 40.0);
+            say("every answer 200", &setting, row.failures.to_string(), row.failures == 0);
+            say("nobody who asks after the ack gets an old answer", &setting, row.late.to_string(), row.late == 0);
+            let overtaken = row.overtaken.to_string();
+            say("no old answer on its way is overtaken by the ack", &setting, overtaken, row.overtaken == 0);
+        }
+        for kind in ["flips", "steps"] {
+            let median = |row: &Row| ms(row.last_old.quantile(0.5));
+            let mut all = ours(kind);
+            let Some(few) = all.next() else { continue };
+            for many in all {
+                let ratio = median(many) / median(few);
+                let against = format!("{}, {kind}, to {}", many.setting, few.setting);
+                say("flat: median ≤ 1.2 ×", &against, format!("{ratio:.2} ×"), ratio <= 1.2);
+            }
+        }
+        println!();
+    }
+}
+
+impl Row {
+    fn new(setting: &'static str, way: &'static str, kind: &'static str) -> Self {
+        let [write, first_new, last_old, acked] = std::array::from_fn(|_| Latencies::default());
+        let (changes, late, overtaken, requests, failures, hit) = (0, 0, 0, 0, 0, 0);
+        Self {
+            setting,
+            way,
+            kind,
+            changes,
+            write,
+            first_new,
+            last_old,
+            acked,
+            late,
+            overtaken,
+            requests,
+            failures,
+            hit,
+        }
+    }
+
+    /// Adds changes, and the answers to all requests sent meanwhile.
+    pub(super) fn add(&mut self, changes: &[Change], seen: &Seen) {
+        self.changes += changes.len();
+        self.requests += seen.tally.answers() + seen.tally.broken;
+        self.failures += seen.tally.failures();
+        for (number, change) in changes.iter().enumerate() {
+            let next = changes.get(number + 1).map(|next| next.began);
+            let until = |answer: &&Seeing| next.is_none_or(|next| answer.answered < next);
+            let during: Vec<&Seeing> =
+                seen.all().iter().filter(|answer| answer.answered >= change.began).filter(until).collect();
+            self.hit += usize::from(during.iter().any(|answer| answer.status != 200));
+            self.write.push(change.taken - change.began);
+            let ours = during.iter().filter(|answer| answer.status == 200);
+            let of = |canary: bool| ours.clone().filter(move |answer| by_canary(answer) == canary);
+            // Only who begins to get requests, or gets none any more, can be told by one answer.
+            if matches!(change.from, 0 | 100) {
+                let first = of(change.from == 0).map(|answer| answer.answered).min();
+                self.first_new.push(after(change, first));
+            }
+            if matches!(change.to, 0 | 100) {
+                let old = || of(change.to == 0);
+                self.last_old.push(after(change, old().map(|answer| answer.answered).max()));
+                if let Some(acked) = change.acked {
+                    self.late += old().filter(|answer| answer.sent > acked).count();
+                    self.overtaken += old().filter(|answer| answer.sent <= acked && answer.answered > acked).count();
+                }
+            }
+            if let Some(acked) = change.acked {
+                self.acked.push(after(change, Some(acked)));
+            }
+        }
+    }
+}
+
+/// From the moment the API server had taken the change; none when it was before, or never.
+fn after(change: &Change, moment: Option<Instant>) -> Duration {
+    moment.map(|moment| moment.saturating_duration_since(change.taken)).unwrap_or_default()
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+trait Told {
+    fn told(&self) -> String;
+}
+
+impl Told for Latencies {
+    fn told(&self) -> String {
+        [0.5, 0.95, 1.0].map(|q| format!("{:.0}", ms(self.quantile(q)))).join(" / ")
+    }
+}
