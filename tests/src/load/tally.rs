@@ -56,7 +56,7 @@ impl Tally {
             *self.statuses.entry(*status).or_default() += number;
         }
         self.broken += other.broken;
-        self.latencies.0.extend_from_slice(&other.latencies.0);
+        self.latencies.merge(&other.latencies);
         self.took += other.took;
         self.cpu += other.cpu;
     }
@@ -95,6 +95,11 @@ impl Latencies {
     /// Adds one.
     pub fn push(&mut self, latency: Duration) {
         self.0.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    /// Adds those of another run.
+    pub fn merge(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
     }
 
     /// The smallest latency that so many of the answers, 0.0 to 1.0, did not exceed.
