@@ -14,6 +14,9 @@ KEEP_RAW_NOOP := memory,proxy_abi_version_0_2_1,proxy_on_memory_allocate,proxy_o
 # packages has other features of what they share, and cargo would build all of that once more.
 BUILD := $(CARGO) test --quiet --workspace --test it --test e2e --no-run
 
+# The controller as it is shipped, and a benchmark; takes minutes the first time. The same packages always, for the same reason.
+RELEASE := $(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate
+
 .DEFAULT_GOAL := help
 .PHONY: help tools wasm build test test-envoy-versions test-gateways check unit core-wasm generated e2e demo demo-kube screenshots local bench bench-extproc bench-fanout bench-gateways bench-judge bench-kube soak fmt clean
 .NOTPARALLEL:
@@ -112,19 +115,16 @@ bench: wasm dist/bench-sdk-noop.wasm dist/bench-raw-noop.wasm ## what a request 
 
 bench-extproc: wasm ## what a request costs, and waits, by ext-proc, beside the filter, Lua and Envoy's own split
 	@$(TOOLS) envoy
-	@# As it is shipped: the service is in the path of a request. Takes minutes the first time.
-	@$(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate --bin bench
+	@$(RELEASE) --bin bench
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/release/sluicegate}" target/release/bench extproc $(BENCH)
 
 bench-fanout: ## what thousands of proxies cost one controller: changes, memory, a restart, slow readers
-	@# As it is shipped. Takes minutes the first time.
-	@$(CARGO) build --quiet --release -p sluicegate -p sluicegate-tests --bin sluicegate --bin bench_fanout
+	@$(RELEASE) --bin bench_fanout
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-target/release/sluicegate}" target/release/bench_fanout $(BENCH)
 
 bench-gateways: wasm ## how soon a weight change reaches requests on the real gateways, ours beside their own weights
 	@$(TOOLS) envoy envoy-1.39 kubernetes helm mesh-crds envoy-gateway istio
-	@# As it is shipped. Takes minutes the first time.
-	@$(CARGO) build --quiet --release -p sluicegate --bin sluicegate
+	@$(RELEASE)
 	@$(BUILD)
 	@SLUICEGATE_BIN="$${SLUICEGATE_BIN:-$(CURDIR)/target/release/sluicegate}" \
 	  $(CARGO) test --quiet --workspace --test gateways -- --side-by-side $(BENCH)

@@ -170,7 +170,7 @@ pub enum SetError {
     NotByHand(String),
     /// A CanaryTest of a cluster.
     #[error(
-        "{0} is an object of the cluster, to be changed by whom the cluster knows: by `kubectl patch`, for example"
+        "{0} is an object of the cluster, to be changed by whom the cluster knows: by `kubectl sluicegate set-weight`, for example"
     )]
     Object(String),
     /// Another version is being tried.

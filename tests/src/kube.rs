@@ -8,6 +8,7 @@ pub mod api;
 pub mod between;
 pub mod endpoints;
 mod parts;
+pub(crate) mod pod_status;
 pub mod stub;
 pub mod witness;
 

@@ -14,7 +14,6 @@ pub mod net;
 mod pod;
 mod probe;
 pub mod services;
-mod status;
 mod volumes;
 
 use anyhow::Result;

@@ -11,12 +11,11 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::api::Api;
+use super::pod_status::{self, ONCE, State, Told};
 
 /// The node that all pods run on.
 pub const NODE: &str = "stub";
 const PODS: &str = "/api/v1/pods";
-/// The same moment for everything: what only has to be some valid time.
-const ONCE: &str = "2026-01-01T00:00:00Z";
 
 /// How the pods of an image are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,52 +123,26 @@ impl Shared {
 
     /// The status that a bound pod should have, when it has another.
     fn status(&self, pod: &Value) -> Option<Value> {
-        let containers: Vec<&Value> = pod["spec"]["containers"].as_array().into_iter().flatten().collect();
-        let all: Vec<Value> = containers.iter().map(|one| self.container(one)).collect();
-        let ready = all.iter().all(|one| one["ready"] == true);
-        let truth = |yes: bool| if yes { "True" } else { "False" };
-        let condition =
-            |kind: &str, yes: bool| json!({ "type": kind, "status": truth(yes), "lastTransitionTime": ONCE });
-        let starting = all.iter().any(|one| one["state"]["waiting"]["reason"] == "ImagePullBackOff");
+        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+        let all: Vec<Told> = containers.map(|one| self.container(one)).collect();
         let had = &pod["status"];
-        let was_ready = had["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
-        let reasons = |list: &[Value]| -> Vec<Value> {
-            list.iter().map(|one| json!([one["ready"], one["state"]["waiting"]["reason"]])).collect()
-        };
-        let before = had["containerStatuses"].as_array().cloned().unwrap_or_default();
-        if was_ready.is_some_and(|one| one["status"] == truth(ready)) && reasons(&before) == reasons(&all) {
-            return None;
-        }
         let address = had["podIP"].as_str().map_or_else(|| self.address(), str::to_owned);
-        Some(json!({
-            "phase": if starting { "Pending" } else { "Running" },
-            "startTime": ONCE,
-            "podIP": address,
-            "podIPs": [{ "ip": address }],
-            "conditions": [
-                condition("PodScheduled", true),
-                condition("Initialized", true),
-                condition("ContainersReady", ready),
-                condition("Ready", ready),
-            ],
-            "containerStatuses": all,
-        }))
+        let status = pod_status::of(&all, &address);
+        (said(had) != said(&status)).then_some(status)
     }
 
-    fn container(&self, spec: &Value) -> Value {
-        let image = spec["image"].as_str().unwrap_or_default();
+    fn container(&self, spec: &Value) -> Told {
+        let text = |field: &str| spec[field].as_str().unwrap_or_default().to_owned();
+        let (name, image) = (text("name"), text("image"));
         let ill = self.ill.lock().unwrap_or_else(PoisonError::into_inner);
-        let health = ill.iter().rev().find(|(one, _)| one == image).map_or(Health::Ready, |(_, health)| *health);
-        let waiting = |reason: &str, why: &str| json!({ "waiting": { "reason": reason, "message": why } });
+        let health = ill.iter().rev().find(|(one, _)| *one == image).map_or(Health::Ready, |(_, health)| *health);
+        let waiting = |reason, why: &str| State::Waiting(reason, why.to_owned());
         let (state, restarts) = match health {
-            Health::Ready | Health::Unready => (json!({ "running": { "startedAt": ONCE } }), 0),
+            Health::Ready | Health::Unready => (State::Running, 0),
             Health::CrashLoop => (waiting("CrashLoopBackOff", "back-off 10s restarting failed container"), 3),
             Health::NoImage => (waiting("ImagePullBackOff", "Back-off pulling image"), 0),
         };
-        json!({
-            "name": spec["name"], "image": image, "imageID": image, "restartCount": restarts,
-            "ready": health == Health::Ready, "started": restarts == 0, "state": state,
-        })
+        Told { name, image, state, ready: health == Health::Ready, restarts }
     }
 
     /// Addresses that lead nowhere: an EndpointSlice takes no loopback one.
@@ -178,4 +151,10 @@ impl Shared {
         let [_, high, middle, low] = number.to_be_bytes();
         format!("10.{}.{middle}.{low}", 128 + high)
     }
+}
+
+/// What of a status changes here: which containers are ready, and what the others wait for.
+fn said(status: &Value) -> Vec<(&Value, &Value)> {
+    let all = status["containerStatuses"].as_array().into_iter().flatten();
+    all.map(|one| (&one["ready"], &one["state"]["waiting"]["reason"])).collect()
 }

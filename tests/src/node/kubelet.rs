@@ -16,9 +16,10 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::Images;
 use super::pod::{self, Wishes};
-use super::{Images, status};
 use crate::kube::api::Api;
+use crate::kube::pod_status;
 use crate::paths;
 
 /// The node that all pods run on.
@@ -56,7 +57,8 @@ impl Kubelet {
     pub(super) fn start(api: &Api, images: Images) -> Result<Self> {
         let zone = json!({ "topology.kubernetes.io/zone": "here", "kubernetes.io/hostname": NODE });
         api.post("/api/v1/nodes", &json!({ "metadata": { "name": NODE, "labels": zone } }))?;
-        let ready = json!({ "type": "Ready", "status": "True", "reason": "Node", "lastHeartbeatTime": status::ONCE });
+        let ready =
+            json!({ "type": "Ready", "status": "True", "reason": "Node", "lastHeartbeatTime": pod_status::ONCE });
         api.patch(&format!("/api/v1/nodes/{NODE}/status"), &json!({ "status": { "conditions": [ready] } }))?;
         let dir = paths::scratch("node")?;
         let shared = Arc::new(Shared {

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 use super::container::Place;
 use super::kubelet::{Shared, lock};
-use super::status::{self, State, Told};
 use super::volumes::Source;
 use super::{Image, net, probe};
+use crate::kube::pod_status::{self, State, Told};
 use crate::paths;
 use crate::process::Process;
 
@@ -282,7 +282,7 @@ impl<'a> Pod<'a> {
     }
 
     fn tell(&mut self, all: &[Told]) {
-        let status = status::of(all, self.address);
+        let status = pod_status::of(all, &self.address);
         if self.told.as_ref() != Some(&status)
             && self.shared.api.patch(&format!("{}/status", self.path), &json!({ "status": status })).is_ok()
         {

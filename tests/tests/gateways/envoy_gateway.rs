@@ -29,6 +29,8 @@ pub(crate) const SUITE: Suite = Suite {
         trouble::requests_go_to_main_while_no_module_is_to_be_had_and_a_touch_of_the_route_heals_it,
         trouble::a_module_of_another_digest_is_not_run_and_the_right_one_is,
         policies::one_policy_serves_a_whole_gateway_and_that_of_a_route_comes_before_it,
+        policies::a_second_policy_for_a_route_is_refused_and_the_first_goes_on,
+        policies::two_filters_of_one_policy_leave_each_other_alone,
         policies::two_hundred_other_routes_change_nothing,
         policies::ext_proc_does_the_same_in_place_of_the_filter,
     ],

@@ -90,10 +90,10 @@ fn one_start(args: &Args, rig: &Rig) -> Result<(Envoy, Vec<Row>)> {
     let envoy = Envoy::start(options)?;
     for row in &mut rows {
         let to = envoy.listener(row.variant.name)?;
-        let mut many = Load::with(to, CONNECTIONS, requests(1))?;
+        let mut many = Load::with(to, CONNECTIONS, requests(0..1))?;
         warm_up(&mut many, &row.variant, args.slice)?;
         row.many = Some(many);
-        row.one = Some(Load::with(to, 1, requests(1))?);
+        row.one = Some(Load::with(to, 1, requests(0..1))?);
     }
     Ok((envoy, rows))
 }

@@ -2,6 +2,7 @@
 //! around every slice.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -81,7 +82,7 @@ fn one_start(args: &Args, workers: usize, rig: &Rig, variants: Vec<Variant>, int
     let envoy = Envoy::start(options)?;
     let mut loads = Vec::new();
     for one in &variants {
-        let mut load = Load::with(envoy.listener(one.name)?, CONNECTIONS * workers, requests(one.hosts))?;
+        let mut load = Load::with(envoy.listener(one.name)?, CONNECTIONS * workers, requests(one.hosts.clone()))?;
         warm_up(&mut load, one, args.slice)?;
         loads.push(load);
     }
@@ -147,8 +148,8 @@ pub(crate) fn check_split(one: &Variant, total: &Tally) -> Result<()> {
 }
 
 /// Requests as a browser's, each of another user; the same for all variants.
-pub(crate) fn requests(hosts: usize) -> Write {
-    let heads: Vec<Vec<u8>> = (0..hosts)
+pub(crate) fn requests(hosts: Range<usize>) -> Write {
+    let heads: Vec<Vec<u8>> = hosts
         .map(|n| {
             format!(
                 "GET /api/items?page=2 HTTP/1.1\r\nhost: {}\r\nuser-agent: bench/1\r\naccept: application/json\r\n\

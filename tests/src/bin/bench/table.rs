@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use crate::hotpath::Measured;
 use crate::samples::{Samples, Spread};
-use crate::variants::{COUNTS, DEFAULT, DEFAULT_200, FLAT, NATIVE, NONE, NONE_200, RAW, SDK, SPLIT, STICKY_SPLIT};
+use crate::variants::{
+    COUNTS, DEFAULT, DEFAULT_200, FLAT, NATIVE, NOBODYS, NONE, NONE_200, RAW, SDK, SPLIT, STICKY_SPLIT,
+};
 
 pub(crate) fn render(measured: &Measured) -> String {
     let mut out = String::new();
@@ -63,6 +65,7 @@ fn goals(measured: &Measured) -> String {
     goal("split only, added × raw no-op", added(SPLIT, RAW), 1.3);
     goal("counting, added × SDK no-op", added(COUNTS, SDK), 0.95);
     goal("sticky, split only, added × SDK no-op", added(STICKY_SPLIT, SDK), 1.1);
+    goal("a host of no split, added × SDK no-op", added(NOBODYS, SDK), 1.0);
     goal("split only, whole proxy × native", whole(SPLIT, NATIVE), 1.06);
     goal("counting, whole proxy × native", whole(COUNTS, NATIVE), 1.09);
     let more_routes = || {

@@ -1,5 +1,6 @@
 //! What is compared: each variant is one listener of the same Envoy.
 
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::json;
@@ -16,8 +17,8 @@ pub(crate) struct Variant {
     pub(crate) none: &'static str,
     /// Whether its requests are split 90/5/5 or all stay on the default; checked, unless unknown.
     pub(crate) splits: Option<bool>,
-    /// Requests rotate over so many hosts.
-    pub(crate) hosts: usize,
+    /// Requests rotate over the hosts with these numbers.
+    pub(crate) hosts: Range<usize>,
 }
 
 pub(crate) const NONE: &str = "none";
@@ -33,6 +34,7 @@ pub(crate) const STICKY_SPLIT: &str = "ours, sticky by header, split only";
 pub(crate) const SPLIT_200: &str = "ours, split only, 200 routes";
 pub(crate) const DEFAULT: &str = "ours, split only, all default";
 pub(crate) const DEFAULT_200: &str = "ours, split only, all default, 200 routes";
+pub(crate) const NOBODYS: &str = "ours, 1000 splits by host, a host of none";
 pub(crate) const FLAT: [&str; 3] = ["ours, 1 split by host", "ours, 100 splits by host", "ours, 1000 splits by host"];
 
 pub(crate) fn one_worker(rig: &Rig) -> Vec<Variant> {
@@ -48,6 +50,9 @@ pub(crate) fn one_worker(rig: &Rig) -> Vec<Variant> {
             |name| Variant { splits: Some(false), ..by_name(name, "sluicegate-split.wasm", "default/bench-default") };
         all.push(resting(DEFAULT));
         all.push(routes_200(resting(DEFAULT_200)));
+        let [.., most] = SPLITS;
+        let by_host = ours(NOBODYS, "sluicegate.wasm", json!({ "hosts": true }), &hosts_cluster(most));
+        all.push(Variant { splits: Some(false), hosts: most..most + 1, ..by_host });
     }
     all
 }
@@ -61,7 +66,7 @@ pub(crate) fn flat(rig: &Rig) -> Vec<Variant> {
     if rig.ours() {
         for (name, splits) in FLAT.into_iter().zip(SPLITS) {
             let one = ours(name, "sluicegate.wasm", json!({ "hosts": true }), &hosts_cluster(splits));
-            all.push(Variant { hosts: splits, ..one });
+            all.push(Variant { hosts: 0..splits, ..one });
         }
     }
     all
@@ -92,7 +97,7 @@ fn rivals() -> Vec<Variant> {
 /// A listener without a filter, but with the route table that a splitting filter needs.
 pub(crate) fn plain(name: &'static str) -> Variant {
     let listener = Listener::new(name, "main").subset("canary", "canary").subset("baseline", "baseline");
-    Variant { name, listener, none: NONE, splits: Some(false), hosts: 1 }
+    Variant { name, listener, none: NONE, splits: Some(false), hosts: 0..1 }
 }
 
 fn ours(name: &'static str, artefact: &str, config: serde_json::Value, cluster: &str) -> Variant {

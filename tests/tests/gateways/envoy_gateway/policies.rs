@@ -1,8 +1,9 @@
 //! Where the filter is put: on a whole gateway, on a route, on both; among many routes; and ext-proc in place of it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use sluicegate_tests::gateways::{Gateways, by_workload};
 
+use super::trouble::await_accepted;
 use super::{canary, deployment, example, others, routes, service, site};
 use crate::splits::{await_ack, await_beside_load, expect, expect_beside_load, give, split};
 
@@ -43,6 +44,42 @@ pub(super) fn one_policy_serves_a_whole_gateway_and_that_of_a_route_comes_before
     await_beside_load(&plain, 30)?;
     expect(&plain, 30, "")?;
     expect(&site(gateways, "left", "wide")?, 10, "")
+}
+
+pub(super) fn a_second_policy_for_a_route_is_refused_and_the_first_goes_on(gateways: &Gateways) -> Result<()> {
+    let site = service(gateways, "claimed", true)?;
+    let own = |name: &str| format!("  name: {name}\n");
+    let policy = example("policy.yaml", "claimed")?;
+    ensure!(policy.contains(&own("claimed")), "policy.yaml has changed");
+    let load = site.load(100.0)?;
+    gateways.apply(&policy.replace(&own("claimed"), &own("claimed-twice")).replace("default/claimed", "default/other"))?;
+    let why = await_accepted(gateways, "claimed-twice", "False")?;
+    ensure!(why.contains("another"), "{why}");
+    await_accepted(gateways, "claimed", "True")?;
+    for canary in [30, 0] {
+        give(gateways, "claimed", canary, 1)?;
+        expect_beside_load(&site, canary)?;
+    }
+    gateways.sh("kubectl delete envoyextensionpolicy claimed-twice")?;
+    load.stop_clean().map(drop)
+}
+
+/// The routes know the header of the first only.
+pub(super) fn two_filters_of_one_policy_leave_each_other_alone(gateways: &Gateways) -> Result<()> {
+    let policy = example("policy.yaml", "paired")?;
+    let (head, filter) = policy.split_once("  wasm:\n").context("policy.yaml has changed")?;
+    let second = filter.replace("name: sluicegate", "name: second").replace("default/paired", "default/second");
+    let both = format!("{head}  wasm:\n{filter}{second}        header: x-second\n");
+    service(gateways, "paired", true)?;
+    gateways.apply(&format!("{both}---\n{}", split("second", [("canary", 70), ("main", 30)])))?;
+    await_ack(gateways, "second", 1)?;
+    let site = site(gateways, "paired", "public")?;
+    for canary in [10, 50, 0] {
+        give(gateways, "paired", canary, 1)?;
+        give(gateways, "second", 100 - canary, 1)?;
+        expect(&site, canary, "")?;
+    }
+    Ok(())
 }
 
 pub(super) fn two_hundred_other_routes_change_nothing(gateways: &Gateways) -> Result<()> {

@@ -17,7 +17,7 @@ const START: &str = "kubectl -n sluicegate-system scale deployment/sluicegate --
     kubectl -n sluicegate-system rollout status deployment/sluicegate --timeout=2m";
 
 /// Waits until Envoy Gateway says so of the policy of a service, and returns why.
-fn await_accepted(gateways: &Gateways, name: &str, wanted: &str) -> Result<String> {
+pub(super) fn await_accepted(gateways: &Gateways, name: &str, wanted: &str) -> Result<String> {
     let path = format!("/apis/gateway.envoyproxy.io/v1alpha1/namespaces/default/envoyextensionpolicies/{name}");
     let found = |o: &Value| {
         let all = o["status"]["ancestors"][0]["conditions"].as_array().cloned().unwrap_or_default();

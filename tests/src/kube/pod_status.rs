@@ -1,15 +1,15 @@
 //! The status of a pod, as the API wants it. In: what is known of its containers. Out: JSON.
 
-use std::net::IpAddr;
+use std::fmt::Display;
 
 use serde_json::{Value, json};
 
 /// The same moment for everything: what only has to be some valid time.
-pub(super) const ONCE: &str = "2026-01-01T00:00:00Z";
+pub(crate) const ONCE: &str = "2026-01-01T00:00:00Z";
 
 /// How a container is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// It does not run, and why: `ContainerCreating`, `CrashLoopBackOff`, `ImagePullBackOff`; with a message.
     Waiting(&'static str, String),
     Running,
@@ -19,16 +19,17 @@ pub(super) enum State {
 
 /// One container, as it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) name: String,
-    pub(super) image: String,
-    pub(super) state: State,
-    pub(super) ready: bool,
-    pub(super) restarts: u32,
+pub(crate) struct Told {
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) state: State,
+    pub(crate) ready: bool,
+    pub(crate) restarts: u32,
 }
 
 /// The whole status of a pod at this address.
-pub(super) fn of(all: &[Told], address: IpAddr) -> Value {
+pub(crate) fn of(all: &[Told], address: &impl Display) -> Value {
+    let address = address.to_string();
     let ready = !all.is_empty() && all.iter().all(|one| one.ready);
     let ended = all.iter().all(|one| matches!(one.state, State::Ended(_)));
     let failed = all.iter().any(|one| matches!(one.state, State::Ended(code) if code != 0));
