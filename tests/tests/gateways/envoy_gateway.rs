@@ -6,14 +6,13 @@ mod side_by_side;
 mod trouble;
 mod weights;
 
-use std::fs;
 use std::ops::Range;
 
-use anyhow::{Context as _, Result, ensure};
-use sluicegate_tests::gateways::document::{self, Step};
+use anyhow::{Context as _, Result};
 use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::paths;
 
+use crate::documented::{self, canary, deployment};
 use crate::{Suite, splits};
 
 pub(crate) const SUITE: Suite = Suite {
@@ -37,62 +36,21 @@ pub(crate) const SUITE: Suite = Suite {
     measure: side_by_side::measure,
 };
 
-const SECTION: &str = "A first rollout";
-
-/// Envoy Gateway as its documentation says, Sluicegate and the service `hello-app` as ours does, up to the change of the version.
+/// Envoy Gateway as its documentation says, Sluicegate and the service `hello-app` as ours does.
 fn install() -> Result<Gateways> {
     let gateways = Gateways::start()?;
     let chart = paths::envoy_gateway()?.join("chart");
     let helm = "--namespace envoy-gateway-system --create-namespace --wait --timeout 3m";
-    gateways.sh(&format!("helm install eg {} {helm}", chart.display())).with_context(|| gateways.words())?;
-    let steps = documented()?;
-    for step in steps.iter().take_while(|step| !is_change(step)) {
-        follow(&gateways, step).with_context(|| gateways.words())?;
-    }
+    gateways
+        .sh(&format!("helm install eg {} {helm}", chart.display()))
+        .and_then(|_| documented::follow(&gateways, "From nothing to a split, on Envoy Gateway"))
+        .with_context(|| gateways.words())?;
     Ok(gateways)
-}
-
-fn is_change(step: &Step) -> bool {
-    matches!(step, Step::Type(lines) if lines.contains("kubectl patch canarydeploy"))
-}
-
-/// What the document says, with a shorter hold.
-fn documented() -> Result<Vec<Step>> {
-    let markdown = fs::read_to_string(paths::repo().join("docs/KUBERNETES.md"))?;
-    ensure!(markdown.contains("hold: 2m"), "the hold of the documented rollout is another one");
-    document::steps(&markdown.replace("hold: 2m", "hold: 2s"), SECTION)
-}
-
-fn follow(gateways: &Gateways, step: &Step) -> Result<()> {
-    match step {
-        Step::Type(lines) => gateways.sh(lines).map(drop),
-        Step::Apply(yaml) => gateways.apply(yaml).map(drop),
-    }
-}
-
-/// The Deployment of the document under another name, with so many pods.
-fn deployment(name: &str, replicas: u32) -> Result<String> {
-    let documented = documented()?;
-    let found = documented.into_iter().find_map(|step| match step {
-        Step::Apply(yaml) if yaml.contains("kind: Deployment") => Some(yaml),
-        _ => None,
-    });
-    let yaml = found.context("the document has no Deployment")?;
-    ensure!(yaml.contains("replicas: 4"), "the Deployment of the document has changed");
-    Ok(yaml.replace("hello-app", name).replace("replicas: 4", &format!("replicas: {replicas}")))
-}
-
-/// The same as a canary of version 2 that no rollout leads.
-fn canary(name: &str) -> Result<String> {
-    let named = |name: &str| format!("metadata: {{ name: {name} }}");
-    let yaml = deployment(name, 2)?.replace(&named(name), &named(&format!("{name}-canary")));
-    Ok(yaml.replace("dev/role: main", "dev/role: canary").replace("hello:v1", "hello:v2"))
 }
 
 /// A file of examples/envoy-gateway for another service than `hello-app`.
 fn example(file: &str, name: &str) -> Result<String> {
-    let path = paths::repo().join("examples/envoy-gateway").join(file);
-    Ok(fs::read_to_string(&path).with_context(|| path.display().to_string())?.replace("hello-app", name))
+    documented::example(&format!("envoy-gateway/{file}"), name)
 }
 
 /// The routes of a service, for the host `NAME.example.com`.

@@ -11,6 +11,7 @@ macro_rules! cases {
     ($($module:ident::$case:ident),* $(,)?) => { &[$((concat!(stringify!($module), "::", stringify!($case)), $module::$case)),*] };
 }
 
+mod documented;
 mod envoy_gateway;
 mod istio;
 mod side_by_side;

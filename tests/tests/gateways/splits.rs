@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use sluicegate_tests::gateways::{Gateways, PATIENCE, Site, by_workload};
 use sluicegate_tests::poll;
+use sluicegate_tests::steady::Seen;
 
 /// A split with these weights, and main by default.
 pub(crate) fn split<const N: usize>(name: &str, weights: [(&str, u32); N]) -> String {
@@ -48,6 +49,15 @@ pub(crate) fn expect_beside_load(site: &Site, canary: u32) -> Result<()> {
 pub(crate) fn await_beside_load(site: &Site, canary: u32) -> Result<()> {
     let what = format!("{canary} % of {} to go to the canary", site.host);
     poll::until(&what, PATIENCE, || expect_beside_load(site, canary).map_err(|why| format!("{why:#}")))
+}
+
+/// Fails unless canary and baseline of `hello-app` were among those who answered.
+pub(crate) fn each_had_requests(seen: &Seen) -> Result<()> {
+    for role in ["canary", "baseline"] {
+        let pods = format!("hello-app-{role}-");
+        ensure!(seen.all().iter().any(|one| one.pod.starts_with(&pods)), "{role} never got a request");
+    }
+    Ok(())
 }
 
 fn within(site: &Site, canary: u32, header_lines: &str, slack: u64) -> Result<()> {

@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use sluicegate_tests::gateways::{Gateways, by_workload};
 
 use super::trouble::await_accepted;
-use super::{canary, deployment, example, others, routes, service, site};
+use super::{example, others, routes, service, site};
+use crate::documented::{canary, deployment};
 use crate::splits::{await_ack, await_beside_load, expect, expect_beside_load, give, split};
 
 /// A second gateway whose policy finds the split of a request by its host.
@@ -52,7 +53,8 @@ pub(super) fn a_second_policy_for_a_route_is_refused_and_the_first_goes_on(gatew
     let policy = example("policy.yaml", "claimed")?;
     ensure!(policy.contains(&own("claimed")), "policy.yaml has changed");
     let load = site.load(100.0)?;
-    gateways.apply(&policy.replace(&own("claimed"), &own("claimed-twice")).replace("default/claimed", "default/other"))?;
+    gateways
+        .apply(&policy.replace(&own("claimed"), &own("claimed-twice")).replace("default/claimed", "default/other"))?;
     let why = await_accepted(gateways, "claimed-twice", "False")?;
     ensure!(why.contains("another"), "{why}");
     await_accepted(gateways, "claimed", "True")?;

@@ -7,8 +7,9 @@ use serde_json::Value;
 use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::kube_lab::rollout_yaml;
 
-use super::{documented, follow, is_change, service};
-use crate::splits::expect_beside_load;
+use super::service;
+use crate::documented::{self, ROLLOUT};
+use crate::splits::{each_had_requests, expect_beside_load};
 
 const RATE: f64 = 200.0;
 
@@ -26,15 +27,8 @@ fn rollout(name: &str, kind: &str, version: &str, spec: &str) -> String {
 pub(super) fn the_document_leads_from_nothing_to_a_promoted_version(gateways: &Gateways) -> Result<()> {
     let site = Site { at: gateways.gateway("public", 80)?, host: "hello.example.com".to_owned() };
     let load = site.load(RATE)?;
-    for step in documented()?.iter().skip_while(|step| !is_change(step)) {
-        follow(gateways, step)?;
-    }
-    let seen = load.stop_clean()?;
-    for role in ["canary", "baseline"] {
-        let pods = format!("hello-app-{role}-");
-        ensure!(seen.all().iter().any(|one| one.pod.starts_with(&pods)), "{role} never got a request");
-    }
-    Ok(())
+    documented::follow(gateways, ROLLOUT)?;
+    each_had_requests(&load.stop_clean()?)
 }
 
 pub(super) fn a_rollback_under_load_costs_no_request(gateways: &Gateways) -> Result<()> {
