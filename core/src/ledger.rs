@@ -213,11 +213,17 @@ impl Totals {
     }
 }
 
+/// Who has nothing new to report says so this often, in milliseconds: otherwise a proxy without traffic would look like one
+/// whose reports get lost.
+pub const SIGN_OF_LIFE_MS: u64 = 10_000;
+
 /// What a controller has confirmed of the totals.
 #[derive(Debug, Default)]
 pub struct Told {
     totals: Totals,
     controller: u64,
+    /// When it confirmed something for the last time, in milliseconds.
+    confirmed: Option<u64>,
 }
 
 impl Told {
@@ -225,20 +231,22 @@ impl Told {
     pub fn talks_to(&mut self, controller: u64) -> bool {
         let other = std::mem::replace(&mut self.controller, controller) != controller;
         if other {
-            self.totals = Totals::default();
+            (self.totals, self.confirmed) = (Totals::default(), None);
         }
         other
     }
 
-    /// Of these totals, those that changed since they were confirmed.
-    pub fn news(&self, mut totals: Totals) -> Totals {
+    /// Of these totals, those that changed since they were confirmed; `None`: none did, and it is not yet time to say so.
+    pub fn news(&self, mut totals: Totals, now: u64) -> Option<Totals> {
         totals.0.retain(|key, counts| self.totals.0.get(key) != Some(counts));
-        totals
+        let heard = self.confirmed.is_some_and(|at| now < at.saturating_add(SIGN_OF_LIFE_MS));
+        (!totals.0.is_empty() || !heard).then_some(totals)
     }
 
     /// The controller has these.
-    pub fn confirm(&mut self, totals: Totals) {
+    pub fn confirm(&mut self, totals: Totals, now: u64) {
         totals.0.into_iter().for_each(|(key, counts)| self.totals.0.insert(key, counts));
+        self.confirmed = Some(now);
     }
 }
 
@@ -293,15 +301,26 @@ mod tests {
         totals.add(&key(1), &some(3));
         totals.add(&key(2), &some(4));
         assert!(told.talks_to(7));
-        assert_eq!(told.news(totals.clone()), totals);
-        told.confirm(totals.clone());
+        assert_eq!(told.news(totals.clone(), 0), Some(totals.clone()));
+        told.confirm(totals.clone(), 0);
         assert!(!told.talks_to(7));
-        assert!(told.news(totals.clone()).0.is_empty());
+        assert_eq!(told.news(totals.clone(), 1), None);
         totals.add(&key(2), &some(1));
-        let news = told.news(totals.clone());
+        let news = told.news(totals.clone(), 1).expect("news");
         assert_eq!(news.series().iter().map(|s| (s.sample, s.counts.requests)).collect::<Vec<_>>(), [(2, 5)]);
         assert!(told.talks_to(8));
-        assert_eq!(told.news(totals.clone()), totals);
+        assert_eq!(told.news(totals.clone(), 1), Some(totals));
+    }
+
+    #[test]
+    fn who_has_nothing_new_says_so_now_and_then() {
+        let (mut told, nothing) = (Told::default(), Totals::default());
+        assert_eq!(told.news(nothing.clone(), 0), Some(nothing.clone()), "never heard of");
+        told.confirm(nothing.clone(), 5);
+        assert_eq!(told.news(nothing.clone(), 5 + SIGN_OF_LIFE_MS - 1), None);
+        assert_eq!(told.news(nothing.clone(), 5 + SIGN_OF_LIFE_MS), Some(nothing.clone()), "and again until confirmed");
+        assert!(told.talks_to(8));
+        assert_eq!(told.news(nothing.clone(), 6), Some(nothing), "a new controller has not heard of it");
     }
 
     #[test]

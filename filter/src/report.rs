@@ -44,12 +44,12 @@ impl Reporter {
     }
 
     /// A report was answered, by the controller or by Envoy in its place.
-    pub(crate) fn answered(&mut self, token: u32) {
+    pub(crate) fn answered(&mut self, token: u32, now: u64) {
         let Some((_, said)) = self.under_way.take_if(|(mine, _)| *mine == token) else { return };
         let status = host::header(Map::CallResponse, ":status");
         let body = host::buffer(host::Buffer::CallResponseBody, 4_096).unwrap_or_default();
         if status.as_deref() == Some(b"200") && body.starts_with(REPORT_ANSWER) {
-            self.told.confirm(said);
+            self.told.confirm(said, now);
         }
     }
 }
@@ -98,17 +98,14 @@ fn count_in_envoy(split: &str, subset: &str, sample: u32, counts: &Counts, metri
     }
 }
 
-/// Posts the series that changed since the last confirmed report.
+/// Posts the series that changed since the last confirmed report, and now and then that none did.
 pub(crate) fn send(root: &mut Root, now: u64) {
     let every = root.poll.report_every.unwrap_or(UNTOLD_MS);
     if root.reporter.under_way.is_some() || now < root.reporter.not_before || every == 0 {
         return;
     }
-    let Some(totals) = host::shared(&root.keys.counts).and_then(|s| Totals::decode(&s.value).ok()) else { return };
-    let news = root.reporter.told.news(totals);
-    if news.0.is_empty() {
-        return;
-    }
+    let totals = host::shared(&root.keys.counts).map_or_else(|| Ok(Totals::default()), |s| Totals::decode(&s.value));
+    let Some(news) = totals.ok().and_then(|totals| root.reporter.told.news(totals, now)) else { return };
     let report = Report { sluicegate: PROTOCOL, proxy: root.proxy.clone(), series: news.series() };
     root.reporter.not_before = now + every;
     if let Ok(token) = host::post(&root.config.cluster, &poll::headers(root, REPORT_PATH), &report.encode(), TIMEOUT_MS)

@@ -120,7 +120,7 @@ impl Root {
             crate::poll::answered(self, body_size, common);
         } else {
             #[cfg(feature = "observe")]
-            self.reporter.answered(token);
+            self.reporter.answered(token, self.last_tick);
         }
     }
 

@@ -168,6 +168,8 @@ pub struct Proxy {
     pub polls: usize,
     /// Since its last sync or report ended.
     pub silent_ms: u64,
+    /// Since it last reported; `None`: never, to this controller.
+    pub reported_ms: Option<u64>,
     /// Splits it runs, with their generation.
     pub runs: BTreeMap<String, u64>,
 }

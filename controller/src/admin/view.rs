@@ -150,6 +150,7 @@ pub(super) fn proxies(inner: &Inner, now: Duration) -> Proxies {
         state: state(p.lost.is_some()),
         polls: p.open,
         silent_ms: if p.open > 0 { 0 } else { now.saturating_sub(p.heard.at).as_millis() as u64 },
+        reported_ms: inner.tally.heard(p.id.epoch).map(|heard| now.saturating_sub(heard).as_millis() as u64),
         runs: p.acks.iter().map(|(name, known)| (name.to_string(), known.ack.0)).collect(),
     };
     let mut proxies: Vec<_> = inner.hub.proxies().map(view).collect();

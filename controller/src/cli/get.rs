@@ -93,7 +93,8 @@ fn proxy_table(proxies: &Proxies, colour: bool) -> String {
     if proxies.proxies.is_empty() {
         return "no proxies; none has called the controller's proxy port yet\n".to_owned();
     }
-    let mut table = Table::new(&["NODE", "PLUGIN", "EPOCH", "VERSION", "SERVES", "STATE", "SPLITS", "POLLS"]);
+    let mut table =
+        Table::new(&["NODE", "PLUGIN", "EPOCH", "VERSION", "SERVES", "STATE", "SPLITS", "POLLS", "REPORTED"]);
     for p in &proxies.proxies {
         let tone = if p.state == "live" { Tone::Good } else { Tone::Bad };
         table.row(vec![
@@ -105,6 +106,11 @@ fn proxy_table(proxies: &Proxies, colour: bool) -> String {
             Cell(p.state.clone(), tone),
             p.runs.len().to_string().into(),
             p.polls.to_string().into(),
+            match p.reported_ms {
+                _ if !p.counts => or_dash(""),
+                None => Cell("never".to_owned(), Tone::Bad),
+                Some(ms) => format!("{} s ago", ms / 1000).into(),
+            },
         ]);
     }
     table.render("", colour)

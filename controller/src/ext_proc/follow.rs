@@ -192,24 +192,20 @@ impl Follower {
         }
     }
 
-    /// Tells what was counted since the last report.
+    /// Tells what was counted since the last report, and now and then that nothing was.
     pub async fn report(&self) -> Result<()> {
+        let now = self.clock.now().at.as_millis() as u64;
         let news = {
             let known = self.known();
-            if !known.answered {
-                return Ok(());
-            }
-            known.told.news(self.gate.totals())
+            known.answered.then(|| known.told.news(self.gate.totals(), now)).flatten()
         };
-        if news.0.is_empty() {
-            return Ok(());
-        }
+        let Some(news) = news else { return Ok(()) };
         let report = Report { sluicegate: PROTOCOL, proxy: self.identity.proxy.clone(), series: news.series() };
         let instance = self.known().snapshot.cursor.map(|cursor| cursor.instance);
         let answer = self.link.post(REPORT_PATH, report.encode(), REPORT_PATIENCE).await?;
         let mut known = self.known();
         if answer.starts_with(REPORT_ANSWER) && known.snapshot.cursor.map(|cursor| cursor.instance) == instance {
-            known.told.confirm(news);
+            known.told.confirm(news, now);
         }
         Ok(())
     }

@@ -21,8 +21,8 @@ pub const STEP: Duration = Duration::from_secs(5);
 /// After its end a rollout is followed for so long; then nothing is done for it any more.
 pub const AFTER: Duration = Duration::from_secs(5 * 60);
 /// Rollouts that are remembered at once, those that have ended only as long as no other needs the room; more have no charts
-/// of what was counted. With 240 points each and the some
-/// 20 buckets that latencies of one service fall into, one takes about 300 KB; with all 122, at most 1.5 MB.
+/// of what was counted. With 240 points each and the some 20 buckets that latencies of one service fall into, one takes about
+/// 300 KB; with all 122, at most 1.5 MB.
 pub const MOST: usize = 100;
 
 /// Phases in which nothing is under way.

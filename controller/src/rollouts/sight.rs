@@ -13,7 +13,7 @@ use sluicegate_core::{
 };
 use std::time::Duration;
 
-/// A proxy that counts and has not reported for this long is missing.
+/// A proxy that counts and has not reported for this long is missing; one without traffic says so every ten seconds.
 const SILENT: Duration = Duration::from_secs(15);
 
 /// How a split looks. `expected`: proxies that subscribed when the state was last written; after a restart they take a
@@ -75,6 +75,7 @@ pub fn counting<'a>(inner: &'a Inner, splits: &'a [String]) -> impl Iterator<Ite
 
 /// Of those, the ones that have gone silent.
 pub fn missing(inner: &Inner, splits: &[String], now: Duration) -> u32 {
-    let silent = |p: &&Proxy| inner.tally.heard(p.id.epoch).is_none_or(|heard| now.saturating_sub(heard) > SILENT);
+    let patience = SILENT.max(inner.hub.report_interval() * 3);
+    let silent = |p: &&Proxy| inner.tally.heard(p.id.epoch).is_none_or(|heard| now.saturating_sub(heard) > patience);
     counting(inner, splits).filter(silent).count() as u32
 }

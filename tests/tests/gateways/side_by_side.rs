@@ -6,14 +6,17 @@
 mod change;
 mod table;
 
-use anyhow::{Context as _, Result};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sluicegate_tests::client::Client;
 use sluicegate_tests::gateways::{Gateways, Site};
-use std::net::SocketAddr;
 
 pub(crate) use table::{OURS, Table};
 
+use crate::splits::await_ack;
 use change::block;
 
 /// Between canary 0 and 100, and in steps; the last change of each leads back to 0.
@@ -35,37 +38,42 @@ pub(crate) struct Way {
     pub(crate) acks: Option<Acks>,
 }
 
-/// The leading controller, asked by the port that its command line uses.
+/// Who knows whether all proxies run a split: the leading controller, asked by the port that its command line uses, and the status that
+/// it gives the object.
 pub(crate) struct Acks {
     admin: Client,
-    split: String,
+    split: &'static str,
+    proxies: u32,
 }
 
 impl Acks {
-    pub(crate) fn of(gateways: &Gateways, split: &str) -> Result<Self> {
+    /// Of a split of `default`, which so many proxies have.
+    pub(crate) fn of(gateways: &Gateways, split: &'static str, proxies: u32) -> Result<Self> {
         let leases = gateways.get("/apis/coordination.k8s.io/v1/namespaces/sluicegate-system/leases")?;
         let leader = leases["items"][0]["spec"]["holderIdentity"].as_str().context("nobody leads")?;
         let pod = leader.rsplit_once('_').map_or(leader, |(pod, _port)| pod);
         let connect = || Client::connect(SocketAddr::from(([127, 0, 0, 1], 7071)));
         let admin = gateways.node.kubelet.within("sluicegate-system", pod, connect)?.named("localhost");
-        Ok(Self { admin, split: format!("/v1/splits/{split}") })
-    }
-
-    fn ask(&mut self, query: &str) -> Result<Value> {
-        let answer = self.admin.request("GET", &format!("{}{query}", self.split), &[], b"")?;
-        anyhow::ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
-        answer.json()
+        Ok(Self { admin, split, proxies })
     }
 
     fn generation(&mut self) -> Result<u64> {
         self.ask("")?["generation"].as_u64().context("no generation")
     }
 
-    /// Waits until all live proxies have acked this generation.
-    fn wait(&mut self, generation: u64) -> Result<()> {
+    /// Waits for both about this generation, which was applied last; returns when they said so.
+    fn wait(&mut self, gateways: &Gateways, generation: u64) -> Result<[Instant; 2]> {
         let split = self.ask(&format!("?wait=acked&generation={generation}&timeout=9"))?;
-        anyhow::ensure!(split["acked"] == split["live"] && split["generation"] == generation, "not acked: {split}");
-        Ok(())
+        let acked = Instant::now();
+        ensure!(split["acked"] == self.proxies && split["generation"] == generation, "not acked: {split}");
+        await_ack(gateways, self.split, self.proxies)?;
+        Ok([acked, Instant::now()])
+    }
+
+    fn ask(&mut self, query: &str) -> Result<Value> {
+        let answer = self.admin.request("GET", &format!("/v1/splits/default/{}{query}", self.split), &[], b"")?;
+        ensure!(answer.status == 200, "status {}: {}", answer.status, answer.text());
+        answer.json()
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn measure(gateways: &Gateways, table: &mut Table) -> Result<()> {
             site: ours,
             object: "/apis/sluicegate.dev/v1alpha1/namespaces/default/trafficsplits/bench".to_owned(),
             patch: subsets,
-            acks: Some(Acks::of(gateways, "default/bench")?),
+            acks: Some(Acks::of(gateways, "bench", 1)?),
         },
     ];
     let mut there = 0;

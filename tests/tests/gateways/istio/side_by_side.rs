@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sluicegate_tests::gateways::{Gateways, Site};
 use sluicegate_tests::kube::api::Api;
 
-use super::{INSIDE, outside};
+use super::{INSIDE, PROXIES, outside};
 use crate::side_by_side::{Acks, OURS, Table, Way, measure as measure_ways, subsets};
 
 const SERVICES: &str = "/apis/networking.istio.io/v1/namespaces/default/virtualservices";
@@ -32,7 +32,7 @@ pub(super) fn measure(gateways: &Gateways, table: &mut Table) -> Result<()> {
             site: ours,
             object: "/apis/sluicegate.dev/v1alpha1/namespaces/default/trafficsplits/outside".to_owned(),
             patch: subsets,
-            acks: Some(Acks::of(gateways, "default/outside")?),
+            acks: Some(Acks::of(gateways, "outside", PROXIES)?),
         },
     ];
     measure_ways(gateways, table, "Istio", &mut ways)?;

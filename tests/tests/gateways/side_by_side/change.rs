@@ -23,8 +23,8 @@ pub(super) struct Change {
     /// When it was sent to the API server, and when that had taken it.
     pub(super) began: Instant,
     pub(super) taken: Instant,
-    /// When all proxies had acked it.
-    pub(super) acked: Option<Instant>,
+    /// When all proxies had acked it, as the controller knew, and as the object said.
+    pub(super) acked: Option<[Instant; 2]>,
 }
 
 /// Of the pods of the canary.
@@ -47,8 +47,7 @@ pub(super) fn block(gateways: &Gateways, way: &mut Way, weights: &[u32]) -> Resu
         let taken = Instant::now();
         let mut acked = None;
         if let (Some(acks), Some(generation)) = (&mut way.acks, next) {
-            acks.wait(generation)?;
-            acked = Some(Instant::now());
+            acked = Some(acks.wait(gateways, generation)?);
         }
         await_share(&load, to)?;
         changes.push(Change { from, to, began, taken, acked });

@@ -24,13 +24,14 @@ pub(super) struct Row {
     changes: usize,
     /// How long the API server took for it.
     write: Latencies,
-    /// These three from the moment the API server had taken it.
+    /// These from the moment the API server had taken it.
     first_new: Latencies,
     last_old: Latencies,
     acked: Latencies,
-    /// Answers by old weights that came after all proxies had acked the change: to requests that were sent after, and before that.
+    told: Latencies,
+    /// Answers by old weights to requests that were sent after the ack; and any that came after the object said so.
     late: u64,
-    overtaken: u64,
+    after_told: u64,
     requests: u64,
     failures: u64,
     /// Changes during which a request failed.
@@ -54,9 +55,9 @@ impl Table {
     /// The table, and the goals.
     pub(crate) fn print(&mut self) {
         println!(
-            "| setting | weights of | changes | taken by the API after | first new answer | last old answer | acked | old \
-             answers to requests sent after the ack (before it) | requests | not 200 | changes with such |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|"
+            "| setting | weights of | changes | taken by the API after | first new answer | last old answer | acked | status \
+             says so | old answers to requests sent after the ack; after the status | requests | not 200 | changes with such |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|"
         );
         let mut settings: Vec<&str> = self.rows.iter().map(|row| row.setting).collect();
         settings.dedup();
@@ -64,8 +65,10 @@ impl Table {
         self.rows.sort_by_key(|row| (place(row), row.way == OURS, row.way, row.kind));
         for row in &self.rows {
             let (acked, late) = match row.way {
-                OURS => (row.acked.told(), format!("{} ({})", row.late, row.overtaken)),
-                _ => (String::new(), String::new()),
+                OURS => {
+                    (format!("{} | {}", row.acked.told(), row.told.told()), format!("{}; {}", row.late, row.after_told))
+                }
+                _ => ("|".to_owned(), String::new()),
             };
             println!(
                 "| {} | {} | {} {} | {} | {} | {} | {acked} | {late} | {} | {} | {} |",
@@ -89,7 +92,7 @@ impl Table {
     fn goals(&self) {
         println!(
             "| setting, goals for ours | last old answer: median ≤ 15 ms | 95 % ≤ 40 ms | median ≤ 1.2 × that of the first \
-             setting | no answer but 200 | no old answer to who asks after the ack | none on its way is overtaken by the ack \
+             setting | no answer but 200 | no old answer to who asks after the ack | none after the status says so \
              |\n|---|---|---|---|---|---|---|"
         );
         let mut first = None;
@@ -107,7 +110,7 @@ impl Table {
                 (ratio, 1.2, 2),
                 (sum(|row| row.failures), 0.0, 0),
                 (sum(|row| row.late), 0.0, 0),
-                (sum(|row| row.overtaken), 0.0, 0),
+                (sum(|row| row.after_told), 0.0, 0),
             ];
             let told = goals
                 .map(|(is, limit, digits)| format!("{is:.digits$} {}", if is <= limit { "met" } else { "**missed**" }));
@@ -119,8 +122,8 @@ impl Table {
 
 impl Row {
     fn new(setting: &'static str, way: &'static str, kind: &'static str) -> Self {
-        let [write, first_new, last_old, acked] = std::array::from_fn(|_| Latencies::default());
-        let (changes, late, overtaken, requests, failures, hit) = (0, 0, 0, 0, 0, 0);
+        let [write, first_new, last_old, acked, told] = std::array::from_fn(|_| Latencies::default());
+        let (changes, late, after_told, requests, failures, hit) = (0, 0, 0, 0, 0, 0);
         Self {
             setting,
             way,
@@ -130,8 +133,9 @@ impl Row {
             first_new,
             last_old,
             acked,
+            told,
             late,
-            overtaken,
+            after_told,
             requests,
             failures,
             hit,
@@ -160,15 +164,14 @@ impl Row {
             if matches!(change.to, 0 | 100) {
                 let old = || of(change.to == 0);
                 self.last_old.push(after(change, old().map(|answer| answer.answered).max()));
-                if let Some(acked) = change.acked {
-                    let came_after = old().filter(|answer| answer.answered > acked).count() as u64;
-                    let late = old().filter(|answer| answer.sent > acked).count() as u64;
-                    self.late += late;
-                    self.overtaken += came_after - late;
+                if let Some([acked, told]) = change.acked {
+                    self.late += old().filter(|answer| answer.sent > acked).count() as u64;
+                    self.after_told += old().filter(|answer| answer.answered > told).count() as u64;
                 }
             }
-            if let Some(acked) = change.acked {
+            if let Some([acked, told]) = change.acked {
                 self.acked.push(after(change, Some(acked)));
+                self.told.push(after(change, Some(told)));
             }
         }
     }
