@@ -106,7 +106,7 @@ fn doubts(it: &Assessment, rules: &Rules) -> Vec<String> {
     let spec = rules.spec();
     let mut reasons = Vec::new();
     if it.missing > 0 {
-        reasons.push(format!("reports of {} proxies are missing: look at the list of proxies", it.missing));
+        reasons.push(format!("reports of {} proxies are missing: `sluicegate get proxies` says whose", it.missing));
     }
     let compared =
         it.criteria.iter().flat_map(|c| [(c.criterion, "canary", &c.canary), (c.criterion, "baseline", &c.baseline)]);
