@@ -17,6 +17,7 @@ pub(crate) struct Table {
 }
 
 /// What came of one kind of changes by one way in one setting.
+#[derive(Default)]
 pub(super) struct Row {
     setting: &'static str,
     way: &'static str,
@@ -46,7 +47,7 @@ impl Table {
     pub(super) fn row(&mut self, setting: &'static str, way: &'static str, kind: &'static str) -> &mut Row {
         let same = |row: &Row| (row.setting, row.way, row.kind) == (setting, way, kind);
         let at = self.rows.iter().position(same).unwrap_or_else(|| {
-            self.rows.push(Row::new(setting, way, kind));
+            self.rows.push(Row { setting, way, kind, ..Row::default() });
             self.rows.len() - 1
         });
         &mut self.rows[at]
@@ -66,7 +67,7 @@ impl Table {
         for row in &self.rows {
             let (acked, late) = match row.way {
                 OURS => {
-                    (format!("{} | {}", row.acked.told(), row.told.told()), format!("{}; {}", row.late, row.after_told))
+                    (format!("{} | {}", told(&row.acked), told(&row.told)), format!("{}; {}", row.late, row.after_told))
                 }
                 _ => ("|".to_owned(), String::new()),
             };
@@ -76,9 +77,9 @@ impl Table {
                 row.way,
                 row.changes,
                 row.kind,
-                row.write.told(),
-                row.first_new.told(),
-                row.last_old.told(),
+                told(&row.write),
+                told(&row.first_new),
+                told(&row.last_old),
                 row.requests,
                 row.failures,
                 row.hit,
@@ -112,36 +113,15 @@ impl Table {
                 (sum(|row| row.late), 0.0, 0),
                 (sum(|row| row.after_told), 0.0, 0),
             ];
-            let told = goals
+            let verdicts = goals
                 .map(|(is, limit, digits)| format!("{is:.digits$} {}", if is <= limit { "met" } else { "**missed**" }));
-            println!("| {} | {} |", ours[0].setting, told.join(" | "));
+            println!("| {} | {} |", ours[0].setting, verdicts.join(" | "));
         }
         println!();
     }
 }
 
 impl Row {
-    fn new(setting: &'static str, way: &'static str, kind: &'static str) -> Self {
-        let [write, first_new, last_old, acked, told] = std::array::from_fn(|_| Latencies::default());
-        let (changes, late, after_told, requests, failures, hit) = (0, 0, 0, 0, 0, 0);
-        Self {
-            setting,
-            way,
-            kind,
-            changes,
-            write,
-            first_new,
-            last_old,
-            acked,
-            told,
-            late,
-            after_told,
-            requests,
-            failures,
-            hit,
-        }
-    }
-
     /// Adds changes, and the answers to all requests sent meanwhile.
     pub(super) fn add(&mut self, changes: &[Change], seen: &Seen) {
         self.changes += changes.len();
@@ -186,12 +166,6 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-trait Told {
-    fn told(&self) -> String;
-}
-
-impl Told for Latencies {
-    fn told(&self) -> String {
-        [0.5, 0.95, 1.0].map(|q| format!("{:.0}", ms(self.quantile(q)))).join(" / ")
-    }
+fn told(times: &Latencies) -> String {
+    [0.5, 0.95, 1.0].map(|q| format!("{:.0}", ms(times.quantile(q)))).join(" / ")
 }
