@@ -77,7 +77,7 @@ test-envoy-versions: wasm dist/sluicegate-faults.wasm ## the data path again, on
 	@$(TOOLS) envoy envoys
 	@$(BUILD)
 	@failed=; $(foreach version,$(ENVOYS),echo "== Envoy $(version)"; ENVOY=$(CURDIR)/.tools/envoy-$(version) \
-	  $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- $(DATA_PATH) $(SKIP_$(version)) || failed="$$failed $(version)";) \
+	  $(CARGO) test --quiet --workspace --test e2e --no-fail-fast -- --test-threads=$(E2E_THREADS) $(DATA_PATH) $(SKIP_$(version)) || failed="$$failed $(version)";) \
 	[ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
 
 # Its own namespaces, and half an hour the first time: not a part of `make test`.
