@@ -239,7 +239,8 @@ fn the_access_log_names_the_subset() -> Result<()> {
     for _ in 0..2 {
         ensure!(client::get(envoy.listener(WEB)?, "/")?.status == 200);
     }
-    poll::until("two lines", poll::LONG, || {
+    // Envoy writes the file every ten seconds, and the second line perhaps ten seconds after the first.
+    poll::until("two lines", poll::LONG * 2, || {
         let log = std::fs::read_to_string(&file).unwrap_or_default();
         let mut lines: Vec<&str> = log.lines().collect();
         lines.sort_unstable();
